@@ -1,0 +1,32 @@
+"""What every test has: a workspace of its own, no paid calls, the sample data where it is present."""
+
+from pathlib import Path
+
+import pytest
+
+from vlm2vla.workspace import DATABASE_VARIABLE, HOME_VARIABLE, Workspace
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _isolated(tmp_path_factory, monkeypatch):
+    """No test reads or writes the user's own workspace, and no test can reach a paid model."""
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path_factory.mktemp("home")))
+    monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
+    monkeypatch.setenv("VLM2VLA_LOCAL_MODELS_ONLY", "1")
+    for key in ("GEMINI_API_KEY", "GOOGLE_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.delenv(key, raising=False)
+
+
+@pytest.fixture
+def workspace(tmp_path) -> Workspace:
+    return Workspace.open(tmp_path / "workspace")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real sample data beside the checkout; tests that need it are skipped without it."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"sample data not present: {SHARED_DATA}")
+    return SHARED_DATA
