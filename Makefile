@@ -1,0 +1,57 @@
+# Every chore is one word. `make studio` and `make test` set everything up on a fresh machine.
+
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3 2>/dev/null))
+BIN := .venv/bin
+STUDIO ?=
+
+# Chromium drives the browser tests; Mesa's EGL draws the simulator without a screen.
+SYSTEM_PACKAGES := chromium libegl1 libgl1-mesa-dri
+
+.PHONY: help setup system studio test check fast browser bench screenshots format clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/.installed  ## virtual environment with everything pinned
+
+.venv/.installed: requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed: apt install python3.11 python3.11-venv"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "apt install python3-venv, then run make again"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+system:  ## system packages of the simulator and the browser tests (apt when root, else says what to install)
+	@missing=""; for package in $(SYSTEM_PACKAGES); do \
+	  dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+	command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || missing="$$missing chromium"; \
+	test -z "$$missing" && exit 0; \
+	if command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	else echo "Some tests and the simulator need system packages: sudo apt install$$missing"; fi
+
+studio: setup  ## the studio on http://127.0.0.1:7860
+	$(BIN)/python app.py $(STUDIO)
+
+test: setup system  ## everything that CI runs
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+check: setup  ## ruff, format, architecture, fast tests
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -m "not browser and not slow"
+
+browser: setup system  ## only the tests in a real browser
+	$(BIN)/python -m pytest -m browser
+
+bench: setup  ## speeds as ratios, measured side by side
+	$(BIN)/python -m bench
+
+screenshots: setup system  ## retake the pictures of the README
+	$(BIN)/python -m tests.browser.screenshots
+
+format: setup  ## let ruff tidy up
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+clean:  ## forget the virtual environment and caches
+	rm -rf .venv .pytest_cache .ruff_cache *.egg-info
