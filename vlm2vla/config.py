@@ -115,6 +115,8 @@ class AnnotateConfig:
     """Try episodes again whose last attempt was recorded as failed."""
     redo: bool = False
     """Annotate again what is already annotated (with Gemini this is paid again)."""
+    mix_versions: bool = False
+    """Go on when another version of the model answers than wrote the labels that are already there."""
 
 
 @dataclass(frozen=True)

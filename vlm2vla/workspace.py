@@ -77,15 +77,19 @@ class Workspace:
         return path
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write so that a reader, or a crash at any moment, sees the old file or the whole new one."""
+def write_atomic(path: Path, data: bytes | str, *, durable: bool = True) -> None:
+    """Write so that a reader, or a crash at any moment, sees the old file or the whole new one.
+
+    Without `durable` the disk is not waited for: after a power cut the file may be missing or empty.
+    """
     raw = data.encode() if isinstance(data, str) else data
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
