@@ -1,0 +1,1 @@
+"""One script per schema change. A script is never edited after release."""
