@@ -1,0 +1,164 @@
+"""Which reader reads what: detection by the files themselves, and the way back from a `Source` to its frames.
+
+Knows the marks of each format, and none of the formats' insides.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from vlm2vla.config import did_you_mean
+from vlm2vla.errors import FormatError, TrajectoryError
+from vlm2vla.trajectories import bridge_rlds
+from vlm2vla.trajectories.validation import OnError
+from vlm2vla.types import Episode, FrameSource, Source
+
+# Folders that hold only frames or tables; looking into them costs much and finds nothing.
+_PRUNED = ("images", "depth_images", "videos", "data", ".git", "__pycache__")
+
+
+class _Read(Protocol):
+    def __call__(self, path: Path, *, dataset: str, rate_hz: float, on_error: OnError) -> Iterator[Episode]: ...
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One format.
+
+    Attributes:
+        read: Episodes of one data set.
+        count: How many episodes its metadata promises, or None.
+        cameras: Frame sources of an episode that was read before.
+    """
+
+    read: _Read
+    count: Callable[[Path], int | None]
+    cameras: Callable[[Source, int], dict[str, FrameSource]]
+
+
+READERS: dict[str, Reader] = {
+    bridge_rlds.FORMAT: Reader(bridge_rlds.read, bridge_rlds.count, bridge_rlds.cameras),
+}
+
+
+def find(path: Path, format: str = "auto") -> list[tuple[str, Path]]:
+    """Data sets at or below `path`: (format, folder or file), in order of path.
+
+    Args:
+        path: File or folder.
+        format: Only this format, or "auto".
+
+    Raises:
+        FormatError: The path does not exist, nothing is recognised, or `format` is unknown.
+    """
+    if format != "auto" and format not in READERS:
+        raise FormatError(f"no format {format!r}; {did_you_mean(format, READERS)}")
+    path = path.expanduser().absolute()
+    if not path.exists():
+        raise FormatError("no such file or folder", path=path)
+    found = [entry for entry in _scan(path) if format in ("auto", entry[0])]
+    if not found:
+        wanted = "any format" if format == "auto" else f"format {format}"
+        raise FormatError(
+            f"nothing here looks like {wanted}: Bridge RLDS has features.json beside .tfrecord files, Bridge raw has "
+            "policy_out.pkl in traj folders, LeRobot has meta/info.json",
+            path=path,
+        )
+    return found
+
+
+def detect(path: Path) -> str:
+    """The one format at or below `path`.
+
+    Raises:
+        FormatError: None, or several: then the message names what was found where.
+    """
+    found = find(path)
+    names = sorted({name for name, _ in found})
+    if len(names) > 1:
+        first = "; ".join(f"{name} in {next(folder for kind, folder in found if kind == name)}" for name in names)
+        raise FormatError(f"several formats ({first}); name one of these folders, or choose with --format", path=path)
+    return names[0]
+
+
+def read(
+    path: Path,
+    format: str = "auto",
+    *,
+    dataset: str = "",
+    rate_hz: float = 0.0,
+    on_error: OnError | None = None,
+) -> Iterator[Episode]:
+    """Episodes at or below `path`, one in memory at a time.
+
+    Args:
+        path: File or folder.
+        format: Reader to use; "auto" looks at the files.
+        dataset: Name to import under; the data set's own by default.
+        rate_hz: True rate of the steps where the files are wrong; 0 takes the data set's.
+        on_error: Told about each problem, and reading goes on. Without it the first one is raised.
+
+    Raises:
+        FormatError: Nothing is recognised, or several formats are.
+        TrajectoryError: The first problem, without `on_error`.
+    """
+    chosen = detect(path) if format == "auto" else format
+    for name, folder in find(path, chosen):
+        try:
+            yield from READERS[name].read(folder, dataset=dataset, rate_hz=rate_hz, on_error=on_error or _raise)
+        except FormatError as error:
+            if on_error is None:
+                raise
+            on_error(error)
+
+
+def count(path: Path, format: str = "auto") -> int | None:
+    """How many episodes the metadata at or below `path` promises; None when it does not say."""
+    total = 0
+    for name, folder in find(path, format):
+        try:
+            promised = READERS[name].count(folder)
+        except TrajectoryError:
+            promised = None
+        if promised is None:
+            return None
+        total += promised
+    return total
+
+
+def cameras(source: Source, steps: int) -> dict[str, FrameSource]:
+    """Frame sources of an episode that was read before.
+
+    Raises:
+        FormatError: The source was written by a reader that this version does not have.
+    """
+    if source.format not in READERS:
+        raise FormatError(f"no reader for format {source.format!r}; update the program", path=source.path)
+    return READERS[source.format].cameras(source, steps)
+
+
+def _raise(error: TrajectoryError) -> None:
+    raise error
+
+
+def _scan(path: Path) -> Iterator[tuple[str, Path]]:
+    if path.is_file():
+        if bridge_rlds.is_shard(path):
+            yield bridge_rlds.FORMAT, path
+        return
+    for name, folders, files in os.walk(path):
+        folder = Path(name)
+        kind = _kind(folder, files)
+        if kind:
+            yield kind, folder
+            folders.clear()
+        folders[:] = sorted(entry for entry in folders if not entry.rstrip("0123456789").startswith(_PRUNED))
+
+
+def _kind(folder: Path, files: list[str]) -> str:
+    """Format of the data set whose top this folder is, or ""."""
+    if any(bridge_rlds.is_shard(Path(file)) for file in files):
+        return bridge_rlds.FORMAT
+    return ""
