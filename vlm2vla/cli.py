@@ -1,0 +1,160 @@
+"""One sub-command per stage, made from the configs. The only module that prints.
+
+Progress and reports for people go to standard error; with --json the last line on standard output is one JSON object.
+Exit status: 0 done, 1 an error that is said in one line, 2 wrong arguments, 130 interrupted.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from tqdm import tqdm
+
+from vlm2vla.config import AnnotateConfig, CheckConfig, ExportConfig, GeminiConfig, ImportConfig, LanguageConfig
+from vlm2vla.errors import VLM2VLAError
+from vlm2vla.workspace import Workspace
+
+# Flags of several configs stand side by side: --max-cost, not --gemini.max-cost.
+Flat = tyro.conf.OmitArgPrefixes
+
+
+@dataclass(frozen=True)
+class Common:
+    """What every command takes."""
+
+    workspace: Path | None = None
+    """Artefact folder; VLM2VLA_HOME, else ~/.vlm2vla, when not given."""
+    json: bool = False
+    """End with one JSON object on standard output."""
+
+
+@dataclass(frozen=True)
+class ImportArguments(ImportConfig):
+    """Index recorded episodes in the workspace (frames stay where they are)."""
+
+    path: tyro.conf.Positional[Path]
+    """File or folder of a data set: Bridge RLDS or raw, LeRobot v2.1 or v3.0."""
+
+
+Report = Mapping[str, Any]
+
+
+def import_(config: Flat[ImportArguments], common: Flat[Common] = Common()) -> Report:
+    """Index recorded episodes in the workspace; frames stay where they are."""
+    from vlm2vla import pipeline
+
+    with _bar("import", common) as progress:
+        report = pipeline.import_data(config, Workspace.open(common.workspace), progress)
+    for error in report.errors:
+        _say(f"{error['kind']}: {error['message']} ({error['path']}, record {error['record']})")
+    _say(f"{report.episodes} episodes, {report.steps} steps ({report.added} new); {len(report.errors)} errors")
+    return report.as_json()
+
+
+def annotate(
+    config: Flat[AnnotateConfig] = AnnotateConfig(),
+    language: Flat[LanguageConfig] = LanguageConfig(),
+    gemini: Flat[GeminiConfig] = GeminiConfig(),
+    common: Flat[Common] = Common(),
+) -> Report:
+    """Relabel imported episodes as subtask, motion plan and action chunk."""
+    from vlm2vla import pipeline
+
+    with _bar("annotate", common) as progress:
+        report = pipeline.annotate(config, language, gemini, Workspace.open(common.workspace), progress)
+    for error in report.errors:
+        _say(f"{error['kind']}: {error['episode']}: {error['message']}")
+    for line in (*report.warnings, *(row["message"] for row in report.possibly_billed), report.stopped):
+        if line:
+            _say(line)
+    _say(
+        f"{report.annotated} annotated, {report.skipped} were annotated before, {report.failed} failed"
+        f" ({report.waiting} from before wait for --retry-failed); cost ${report.cost:.4f}"
+    )
+    return report.as_json()
+
+
+def check(config: Flat[CheckConfig] = CheckConfig(), common: Flat[Common] = Common()) -> Report:
+    """Check whether annotations are well formed and true to the numbers."""
+    from vlm2vla import pipeline
+
+    with _bar("check", common) as progress:
+        report = pipeline.check_annotations(config, Workspace.open(common.workspace), progress)
+    for episode_id, finding in report.worst:
+        _say(f"{finding.severity:8}{episode_id}  steps {finding.start_step} to {finding.end_step}: {finding.message}")
+    error = report.displacement_error_cm
+    _say(
+        f"{report.annotated} annotated; "
+        + ", ".join(f"{count} {severity}" for severity, count in report.findings.items())
+        + f"; displacement error median {error['median']} cm, 95th percentile {error['p95']} cm"
+    )
+    return report.as_json()
+
+
+def export(config: Flat[ExportConfig], common: Flat[Common] = Common()) -> Report:
+    """Write reviewed annotations as a data set."""
+    from vlm2vla import pipeline
+
+    with _bar("export", common) as progress:
+        manifest = pipeline.export(config, Workspace.open(common.workspace), progress)
+    for reason, number in manifest.left_out.items():
+        _say(f"left out: {number} ({reason})")
+    _say(", ".join(f"{number} {name}" for name, number in manifest.counts.items()) + f" written to {config.out}")
+    return {"out": str(config.out), "format": config.format, "left_out": manifest.left_out} | manifest.counts
+
+
+COMMANDS: dict[str, Callable[..., Report]] = {
+    "import": import_,
+    "annotate": annotate,
+    "check": check,
+    "export": export,
+}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one command; ends the process with its exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    as_json = "--json" in arguments
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        report = tyro.extras.subcommand_cli_from_dict(
+            COMMANDS, prog="vlm2vla", description="Actions as language, from episodes to a policy.", args=arguments
+        )
+    except VLM2VLAError as error:
+        _say(f"{type(error).__name__}: {error}")
+        report, status = {"error": {"kind": type(error).__name__, "message": str(error)}}, 1
+    except KeyboardInterrupt:
+        _say("Interrupted; what is done is kept, run the same command again to go on.")
+        report, status = {"error": {"kind": "Interrupted", "message": "run the same command again to go on"}}, 130
+    else:
+        status = 0
+    if as_json:
+        print(json.dumps(report, ensure_ascii=False), flush=True)
+    sys.exit(status)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+class _bar:
+    """A progress bar on standard error, as a context that gives the callback."""
+
+    def __init__(self, name: str, common: Common):
+        self._bar = tqdm(desc=name, unit="episode", file=sys.stderr, disable=None if common.json else False)
+
+    def __enter__(self) -> Callable[[int, int | None], None]:
+        return self._update
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def _update(self, done: int, total: int | None) -> None:
+        if total is not None and self._bar.total != total:
+            self._bar.total = total
+        self._bar.update(done - self._bar.n)
