@@ -21,6 +21,8 @@ OnError = Callable[[TrajectoryError], None]
 # Euler angles of a recording lie within two turns; larger ones are degrees.
 _MAX_ANGLE = 4 * np.pi
 _MIN_STEPS = 2
+# Commanded and reached paths of a good recording part by the controller's lag only.
+_COMMAND_GAP_M = 0.1
 
 
 def make_episode(
@@ -77,7 +79,7 @@ def make_episode(
         if commands.shape != states.shape:
             refuse(f"{len(commands)} actions for {len(states)} states; they must be equal in number")
         _check_commands(commands, embodiment, refuse)
-        notes += _command_notes(commands, embodiment)
+        notes += _command_notes(commands, states)
     for array in (states, commands):
         if array is not None:
             array.setflags(write=False)
@@ -203,17 +205,16 @@ def _check_commands(commands: np.ndarray, embodiment: Embodiment, refuse: Callab
         )
 
 
-def _command_notes(commands: np.ndarray, embodiment: Embodiment) -> list[str]:
+def _command_notes(commands: np.ndarray, states: np.ndarray) -> list[str]:
     """Properties of the commands that a person who chooses `commanded` motion should know."""
     notes = []
-    limits = np.array(embodiment.ee_limits)
-    total = np.abs(np.cumsum(commands[:, :3], axis=0)).max(axis=0)
-    over = total > (limits[:, 1] - limits[:, 0]) / 2
-    if over.any():
-        axis = int((total / (limits[:, 1] - limits[:, 0])).argmax())
+    reached = states[:, :3] - states[0, :3]
+    commanded = np.concatenate([np.zeros((1, 3)), np.cumsum(commands[:-1, :3], axis=0)])
+    gap = np.abs(commanded - reached).max(axis=0)
+    if gap.max() > _COMMAND_GAP_M:
         notes.append(
-            f"commands add up to {total[axis] * 100:.0f} cm in {'xyz'[axis]}, more than the robot moved: "
-            "use reached motion"
+            f"commands add up to {gap.max() * 100:.0f} cm more in {'xyz'[int(gap.argmax())]} than the robot moved "
+            "(clipped by its workspace, or noise): use reached motion"
         )
     if np.abs(commands[0, :6]).max() < 1e-6 and np.abs(commands[1:, :6]).max() > 1e-6:
         notes.append("the first command is zero, as the recorder writes it")
