@@ -1,0 +1,38 @@
+"""AnnotatedEpisode -> training samples and exports.
+
+Knows which labels may be exported, how they become conversations, and the file formats; knows no annotator and no
+reader of recordings: the pipeline hands in labelled episodes, extra samples and the LeRobot writer.
+"""
+
+from vlm2vla.dataset.conversations import ExtraSamples
+from vlm2vla.dataset.ecot import write_ecot
+from vlm2vla.dataset.lerobot_language import LabelledRun, export_lerobot, labelled_runs, language_rows
+from vlm2vla.dataset.manifest import Manifest, read_manifest
+from vlm2vla.dataset.parquet import write_parquet
+from vlm2vla.dataset.samples import ImageRef, Sample, completed_sample, direction_sample, rows_of, samples_of
+from vlm2vla.dataset.select import LabelledEpisode, Selection, select
+from vlm2vla.dataset.sharegpt import write_sharegpt
+from vlm2vla.dataset.trl import write_trl
+
+__all__ = [
+    "ExtraSamples",
+    "ImageRef",
+    "LabelledEpisode",
+    "LabelledRun",
+    "Manifest",
+    "Sample",
+    "Selection",
+    "completed_sample",
+    "direction_sample",
+    "export_lerobot",
+    "labelled_runs",
+    "language_rows",
+    "read_manifest",
+    "rows_of",
+    "samples_of",
+    "select",
+    "write_ecot",
+    "write_parquet",
+    "write_sharegpt",
+    "write_trl",
+]
