@@ -30,9 +30,9 @@ def span_actions(episode: Episode, start: int, end: int, config: LanguageConfig)
     return rows[start:end], gripper_before(rows[:, 6], start)
 
 
-def plan_text(rows: np.ndarray, before: float | None, *, rotation: bool) -> str:
+def plan_text(rows: np.ndarray, before: float | None, rate_hz: float, *, rotation: bool) -> str:
     """[N, 7] motion -> motion plan in words."""
-    return verbalize_plan(plan_of(rows, rotation=rotation, gripper_before=before))
+    return verbalize_plan(plan_of(rows, rotation=rotation, gripper_before=before, rate_hz=rate_hz))
 
 
 def chunk_of(rows: np.ndarray, before: float | None, config: LanguageConfig, *, rotation: bool) -> ActionChunk:
@@ -53,7 +53,7 @@ def derive_plan(episode: Episode, start: int, end: int, config: LanguageConfig) 
         AnnotationError: The span is empty or outside the episode.
     """
     rows, before = span_actions(episode, start, end, config)
-    return plan_text(rows, before, rotation=config.form.endswith("7"))
+    return plan_text(rows, before, episode.rate_hz, rotation=config.form.endswith("7"))
 
 
 def derive_chunk(episode: Episode, start: int, end: int, config: LanguageConfig, action_form: ActionForm) -> str:

@@ -217,7 +217,7 @@ def rederive(
     try:
         rows, before = derive.span_actions(episode, *span, config)
         if "plan" in levels:
-            plan = derive.plan_text(rows, before, rotation=action_form.rotation)
+            plan = derive.plan_text(rows, before, episode.rate_hz, rotation=action_form.rotation)
             subtask = subtask.with_level("plan", plan, "kinematic")
         if "chunk" in levels:
             chunk = derive.derive_chunk(episode, *span, config, action_form)

@@ -98,7 +98,7 @@ class KinematicAnnotator:
             text=entry.text,
             start_step=entry.start,
             end_step=entry.end,
-            plan=derive.plan_text(part, before, rotation=self._form.rotation),
+            plan=derive.plan_text(part, before, episode.rate_hz, rotation=self._form.rotation),
             chunk=self._form.verbalize(chunk),
             sources={"subtask": self.name, "plan": self.name, "chunk": self.name},
         )

@@ -58,6 +58,14 @@ MANNER = _set(
 ADVERBS = _set("upright vertical vertically horizontally clockwise counterclockwise")
 STOPS = frozenset(TOWARDS) | AWAY | TOOL | RELATIVE | _set("and then out of off through along for as")
 PLEASANTRIES = _set("please kindly now first finally robot you should must can could to will")
+# Words of subtasks that name no object of the scene.
+NO_OBJECTS = _set(
+    "object item thing target gripper arm robot effector end fingers finger hand goal position place location area "
+    "side top bottom front rear center middle edge corner surface be is are not without still steady firmly carefully "
+    "gently slowly fully approach leave retract return wait stay pose orientation above below toward towards closer "
+    "close until while before after its both all each other another one two three safely first second then finish "
+    "ready again grip pregrasp reorient withdraw handle contact free empty full or original starting initial"
+)
 _ENGLISH = _set("the a an on in into onto to of from and with it its up down off out next then is which that")
 _FOREIGN = _set(
     "el la los las una unos en del al por con sobre le les des du une sur dans au aux et der die das den dem ein eine "

@@ -1,0 +1,170 @@
+"""Checks of the motion plan: its directions and gripper words against what was recorded.
+
+Each axis is judged by its swings, not by its net motion: "up, then down" is true of a span that comes back to where
+it began. Small axes may be left out; what is named must have happened, and in that order.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from vlm2vla.annotation.checks.findings import Finding
+from vlm2vla.annotation.checks.recording import Recording, swings
+from vlm2vla.embodiment import AXES
+from vlm2vla.language import Direction, find_directions, find_gripper_words, measure
+from vlm2vla.types import AnnotatedSubtask
+
+# Metres for x y z, radians for roll pitch yaw.
+_NOTICEABLE = np.array([0.005] * 3 + [0.07] * 3)
+_SIGNIFICANT = np.array([0.01] * 3 + [0.14] * 3)
+_LARGE = np.array([0.02] * 3 + [0.26] * 3)
+_OMITTED_M = 0.03
+_NEAR_S = 0.6
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """What one axis did in a span, and what the plan says of it."""
+
+    index: int
+    named: list[int]
+    moves: list[float]
+    net: float
+
+    def most(self, sign: int) -> float:
+        """Largest swing towards `sign`, not negative."""
+        return max((move * sign for move in self.moves), default=0.0)
+
+
+def check_plan(subtask: AnnotatedSubtask, recording: Recording) -> Iterator[Finding]:
+    """All findings about the motion plan of one subtask."""
+    if not subtask.plan.strip():
+        return  # said by check_levels
+    named = find_directions(subtask.plan)
+    axes = _axes(subtask, recording, named)
+    for axis in axes:
+        if axis.named:
+            yield from _check_axis(axis, subtask)
+    yield from _check_omitted(axes, subtask)
+    yield from _check_gripper(subtask, recording)
+
+
+def _axes(subtask: AnnotatedSubtask, recording: Recording, named: tuple[Direction, ...]) -> list[_Axis]:
+    path = recording.path[subtask.start_step : subtask.end_step + 1]
+    axes = []
+    for index, name in enumerate(AXES):
+        signs: list[int] = []
+        for direction in named:
+            if direction.axis == name and signs[-1:] != [direction.sign]:
+                signs.append(direction.sign)
+        if index < 3 or signs:
+            values = path[:, index].tolist()
+            axes.append(_Axis(index, signs, swings(values, _NOTICEABLE[index]), values[-1] - values[0]))
+    return axes
+
+
+def _check_axis(axis: _Axis, subtask: AnnotatedSubtask) -> Iterator[Finding]:
+    where = (subtask.uid, subtask.start_step, subtask.end_step)
+    wrong = False
+    for sign in sorted(set(axis.named), key=axis.named.index):
+        towards, against = axis.most(sign), axis.most(-sign)
+        word, other = _word(axis, sign), _word(axis, -sign)
+        opposite = -sign not in axis.named and against >= _SIGNIFICANT[axis.index]
+        if opposite and (towards < _NOTICEABLE[axis.index] or _outweighed(axis, sign, towards, against)):
+            wrong = True
+            yield Finding(
+                "error", "plan-direction", f'The plan says "{word}", but the arm moved {_size(axis, -sign)}.', *where
+            )
+        elif towards < _NOTICEABLE[axis.index]:
+            if -sign in axis.named and against >= _SIGNIFICANT[axis.index]:
+                message = f'The plan says "{word}" and "{other}", but the arm only moved {_size(axis, -sign)}.'
+            else:
+                message = f'The plan says "{word}", but the arm hardly moved that way.'
+            yield Finding("warning", "plan-still-axis", message, *where)
+    if not wrong and len(axis.named) > 1 and not _in_order(axis):
+        told = ", then ".join(_word(axis, sign) for sign in axis.named)
+        done = ", then ".join(_size(axis, 1 if move > 0 else -1, abs(move)) for move in axis.moves)
+        sure = sum(abs(move) >= _LARGE[axis.index] for move in axis.moves) > 1
+        message = f'The plan says "{told}", but the arm moved {done or "hardly"}.'
+        yield Finding("error" if sure else "warning", "plan-order", message, *where)
+
+
+def _outweighed(axis: _Axis, sign: int, towards: float, against: float) -> bool:
+    """The arm went the other way on the whole, and the named way hardly."""
+    return -axis.net * sign >= _SIGNIFICANT[axis.index] and against >= max(3 * towards, _LARGE[axis.index])
+
+
+def _in_order(axis: _Axis) -> bool:
+    """Whether the named signs are found in this order among the swings; what is missing is said elsewhere."""
+    done = [1 if move > 0 else -1 for move in axis.moves]
+    if len(set(done)) < 2:
+        return True
+    remaining = iter(done)
+    return all(sign in remaining for sign in axis.named)
+
+
+def _check_omitted(axes: list[_Axis], subtask: AnnotatedSubtask) -> Iterator[Finding]:
+    """The leading motion of the span is named."""
+    moved = [(abs(move), axis, 1 if move > 0 else -1) for axis in axes if axis.index < 3 for move in axis.moves]
+    if not moved:
+        return
+    size, axis, sign = max(moved, key=lambda entry: entry[0])
+    if size < _OMITTED_M or sign in axis.named:
+        return
+    still = not any(entry.named for entry in axes)
+    message = f"The plan does not say that the arm moved {_size(axis, sign)}."
+    yield Finding(
+        "error" if still and "still" in subtask.plan.lower() else "warning",
+        "plan-omits",
+        message,
+        subtask.uid,
+        subtask.start_step,
+        subtask.end_step,
+    )
+
+
+def _check_gripper(subtask: AnnotatedSubtask, recording: Recording) -> Iterator[Finding]:
+    start, end = subtask.start_step, subtask.end_step
+    said = _without_repeats(list(find_gripper_words(subtask.plan)))
+    done = [event for _, event in recording.events(start, end)]
+    if said in (done, recording.steady_events(start, end)):
+        return
+    near = max(1, round(_NEAR_S * recording.rate_hz))
+    around = {event for _, event in recording.events(start - near, end + near)}
+    for word in dict.fromkeys(said):
+        verb = f"{word}s"
+        if word in done:
+            continue
+        if word in around:
+            message = f"The plan says that the gripper {verb}; it does so just outside this span."
+            yield Finding("warning", "plan-gripper", message, subtask.uid, start, end)
+        else:
+            message = f"The plan says that the gripper {verb}, but it does not in this span."
+            yield Finding("error", "plan-gripper", message, subtask.uid, start, end)
+    for event in dict.fromkeys(done):
+        if event not in said:
+            message = f"The gripper {event}s in this span; the plan does not say so."
+            yield Finding("warning", "plan-gripper-omitted", message, subtask.uid, start, end)
+    if set(said) == set(done) and len(said) >= len(done) > 1:
+        message = f"The plan says that the gripper {_told(said)}, but it {_told(done)}."
+        yield Finding("error", "plan-gripper", message, subtask.uid, start, end)
+
+
+def _without_repeats(words: list[str]) -> list[str]:
+    return [word for index, word in enumerate(words) if not index or words[index - 1] != word]
+
+
+def _told(events: list[str]) -> str:
+    return ", then ".join(f"{event}s" for event in events)
+
+
+def _word(axis: _Axis, sign: int) -> str:
+    direction = Direction(AXES[axis.index], sign)
+    return direction.word if axis.index < 3 else f"{direction.verb} {direction.word}"
+
+
+def _size(axis: _Axis, sign: int, size: float | None = None) -> str:
+    delta = np.zeros(6)
+    delta[axis.index] = sign * (axis.most(sign) if size is None else size)
+    return measure(delta)

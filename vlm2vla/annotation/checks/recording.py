@@ -1,0 +1,102 @@
+"""The numbers of one episode in the shape the checks need: computed once, asked per span."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from vlm2vla import motion
+from vlm2vla.annotation.segmentation import CHATTER_S, Event
+from vlm2vla.types import AnnotatedEpisode, Episode
+
+IDLE_M = 0.005
+IDLE_RAD = 0.09
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """Motion and gripper of an episode.
+
+    Attributes:
+        path: [T + 1, 6] position relative to the first step: before step t, and after the last one.
+        bits: [T] gripper command, 1 open, 0 closed.
+        rate_hz: Steps per second.
+    """
+
+    path: np.ndarray
+    bits: np.ndarray
+    rate_hz: float
+
+    @classmethod
+    def of(cls, episode: Episode, annotated: AnnotatedEpisode) -> "Recording":
+        """Reached motion, or commanded where the annotation says that it describes commands."""
+        described = [entry.settings["motion"] for entry in annotated.provenance if "motion" in entry.settings]
+        source = "commanded" if described and described[-1] == "commanded" else "reached"
+        rows = motion.actions(episode, source)
+        path = np.zeros((len(rows) + 1, 6))
+        np.cumsum(rows[:, :6], axis=0, out=path[1:])
+        return cls(path, rows[:, 6], episode.rate_hz)
+
+    @property
+    def steps(self) -> int:
+        """Number of steps, T."""
+        return len(self.bits)
+
+    def net(self, start: int, end: int) -> np.ndarray:
+        """[6] displacement over the span, metres and radians."""
+        return self.path[end] - self.path[start]
+
+    def travelled(self, start: int, end: int) -> np.ndarray:
+        """[6] length of the way per axis, metres and radians."""
+        return np.abs(np.diff(self.path[start : end + 1], axis=0)).sum(axis=0)
+
+    def before(self, start: int) -> float:
+        """Gripper command just before the span; at the beginning of the recording the first one."""
+        return float(self.bits[max(start - 1, 0)])
+
+    def events(self, start: int, end: int) -> list[tuple[int, Event]]:
+        """Gripper changes at steps of the span."""
+        low, high = max(start, 1), min(end, self.steps)
+        changed = np.flatnonzero(self.bits[low:high] != self.bits[low - 1 : high - 1]) + low
+        return [(int(step), "open" if self.bits[step] > 0.5 else "close") for step in changed]
+
+    def steady_events(self, start: int, end: int) -> list[Event]:
+        """Gripper changes of the span without pairs that undo each other at once."""
+        kept: list[tuple[int, Event]] = []
+        for step, event in self.events(start, end):
+            if kept and step - kept[-1][0] < CHATTER_S * self.rate_hz:
+                kept.pop()
+            else:
+                kept.append((step, event))
+        return [event for _, event in kept]
+
+    def is_idle(self, start: int, end: int) -> bool:
+        """No motion above noise, and no gripper change."""
+        moved = self.travelled(start, end)
+        return bool(moved[:3].sum() < IDLE_M and moved[3:].sum() < IDLE_RAD and not self.events(start, end))
+
+
+def resolution_cm(form_name: str) -> float:
+    """Smallest translation step of an action form, from its name ("rows:0.5cm")."""
+    found = re.search(r"(\d+(?:\.\d+)?)cm", form_name)
+    return float(found.group(1)) if found else 0.5
+
+
+def swings(values: list[float], threshold: float) -> list[float]:
+    """Signed moves of a path on one axis, cut where it turns back by at least `threshold`."""
+    found: list[float] = []
+    pivot = extreme = low = high = values[0]
+    sign = 0
+    for value in values[1:]:
+        if not sign:
+            low, high = min(low, value), max(high, value)
+            if value - low >= threshold:
+                sign, pivot, extreme = 1, low, value
+            elif high - value >= threshold:
+                sign, pivot, extreme = -1, high, value
+        elif (value - extreme) * sign > 0:
+            extreme = value
+        elif (extreme - value) * sign >= threshold:
+            found.append(extreme - pivot)
+            pivot, extreme, sign = extreme, value, -sign
+    return [*found, extreme - pivot] if sign else found
