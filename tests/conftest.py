@@ -1,5 +1,6 @@
 """What every test has: a workspace of its own, no paid calls, the sample data where it is present."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,19 @@ def _isolated(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("VLM2VLA_LOCAL_MODELS_ONLY", "1")
     for key in ("GEMINI_API_KEY", "GOOGLE_API_KEY", "OPENAI_API_KEY"):
         monkeypatch.delenv(key, raising=False)
+
+
+@pytest.fixture
+def gemini_server(monkeypatch):
+    """A server on this computer that speaks the Gemini REST API; the SDK is pointed at it."""
+    path = Path(__file__).with_name("vlm") / "gemini_server.py"
+    spec = importlib.util.spec_from_file_location("gemini_server", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with module.GeminiServer() as server:
+        monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", server.url)
+        monkeypatch.setenv("GEMINI_API_KEY", "test")
+        yield server
 
 
 @pytest.fixture

@@ -234,7 +234,7 @@ class _Run:
         checkpoint = None
         try:
             before = self.folder.load(ref.id) or before
-            checkpoint = Checkpoint(self.folder, replace(before, replies={}) if self.redo else before)
+            checkpoint = Checkpoint(self.folder, replace(before, replies={}, refused=()) if self.redo else before)
             episode = ref.load()
             annotated = (
                 self.annotator.annotate(episode, checkpoint=checkpoint)

@@ -192,6 +192,12 @@ class Checkpoint:
         self.staged = staged
         self._open: tuple[str, ...] = ()
 
+    @property
+    def paid(self) -> Usage:
+        """What the replies of this annotation took, usable or not (after a redo: since then)."""
+        rows = [row["usage"] for row in (*self.staged.replies.values(), *self.staged.refused)]
+        return sum((Usage(**row) for row in rows), Usage())
+
     def load(self, name: str, key: str) -> Mapping[str, Any] | None:
         """The stored reply to request `name`, if it was made for the same `key` (prompt, model, settings)."""
         reply = self.staged.replies.get(name)
@@ -213,11 +219,15 @@ class Checkpoint:
         row = {"key": key, "usage": asdict(usage), **values}
         self._update(usage, replies={**self.staged.replies, name: row})
 
-    def refuse(self, name: str, error: Exception, usage: Usage | None = None) -> None:
-        """A reply could not be used, or a stored one proved wrong: keep it aside, with what it took."""
+    def refuse(self, name: str, error: Exception, usage: Usage) -> None:
+        """Keep a reply aside that could not be used: one that just came and took `usage`, or a stored one."""
         replies = dict(self.staged.replies)
-        row = {"name": name, "error": error_row(error), "reply": replies.pop(name, None)}
-        self._update(usage or Usage(), replies=replies, refused=(*self.staged.refused, row))
+        stored = replies.pop(name, None)
+        if stored is None and usage == Usage() and not self._open:
+            return  # nothing came, nothing was paid
+        taken = usage + (Usage(**stored["usage"]) if stored else Usage())
+        row = {"name": name, "error": error_row(error), "reply": stored, "usage": asdict(taken)}
+        self._update(usage, replies=replies, refused=(*self.staged.refused, row))
 
     def _update(self, usage: Usage, **changes: Any) -> None:
         requests = (*self.staged.requests, *self._open)

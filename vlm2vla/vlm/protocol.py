@@ -105,6 +105,9 @@ class Usage:
         )
 
 
+NO_USAGE = Usage()
+
+
 @dataclass(frozen=True)
 class VLMAnswer:
     """A complete answer.
@@ -176,8 +179,8 @@ class VLM(Protocol):
         """Tokens of the prompt, free of charge; an estimate where the provider does not count."""
         ...
 
-    def estimate(self, request: VLMRequest) -> Estimate:
-        """What the request would take, without sending it."""
+    def estimate(self, request: VLMRequest, *, count: bool = False) -> Estimate:
+        """What the request would take, without sending it; `count` may ask the provider to count, free of charge."""
         ...
 
     def stop(self) -> None:

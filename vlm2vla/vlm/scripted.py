@@ -45,7 +45,7 @@ class ScriptedVLM:
         """A quarter of the characters, 258 for an image."""
         return len(request.text) // 4 + 258 * len(request.images)
 
-    def estimate(self, request: VLMRequest) -> Estimate:
+    def estimate(self, request: VLMRequest, *, count: bool = False) -> Estimate:
         """See `VLM.estimate`."""
         return Estimate(self.count_tokens(request), 256, self._cost, self._cost)
 
