@@ -1,6 +1,6 @@
 """Sources of `Episode`: Bridge RLDS and raw, LeRobot; the workspace's index; import; the LeRobot writer."""
 
-from vlm2vla.trajectories.formats import count, detect, find, read
+from vlm2vla.trajectories.formats import choose, detect, find, read
 from vlm2vla.trajectories.importer import ImportReport, import_episodes
 from vlm2vla.trajectories.index import AddResult, EpisodeIndex, EpisodeSummary
 
@@ -9,7 +9,7 @@ __all__ = [
     "EpisodeIndex",
     "EpisodeSummary",
     "ImportReport",
-    "count",
+    "choose",
     "detect",
     "find",
     "import_episodes",

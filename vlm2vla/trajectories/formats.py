@@ -4,6 +4,7 @@ Knows the marks of each format, and none of the formats' insides.
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,12 @@ from typing import Protocol
 
 from vlm2vla.config import did_you_mean
 from vlm2vla.errors import FormatError, TrajectoryError
-from vlm2vla.trajectories import bridge_rlds
+from vlm2vla.trajectories import bridge_raw, bridge_rlds
 from vlm2vla.trajectories.validation import OnError
 from vlm2vla.types import Episode, FrameSource, Source
 
-# Folders that hold only frames or tables; looking into them costs much and finds nothing.
-_PRUNED = ("images", "depth_images", "videos", "data", ".git", "__pycache__")
+# Folders that hold only frames; looking into them costs much and finds nothing.
+_PRUNED = re.compile(r"images\d+|depth_images\d*|\.git|__pycache__")
 
 
 class _Read(Protocol):
@@ -40,6 +41,7 @@ class Reader:
 
 READERS: dict[str, Reader] = {
     bridge_rlds.FORMAT: Reader(bridge_rlds.read, bridge_rlds.count, bridge_rlds.cameras),
+    bridge_raw.FORMAT: Reader(bridge_raw.read, bridge_raw.count, bridge_raw.cameras),
 }
 
 
@@ -69,18 +71,23 @@ def find(path: Path, format: str = "auto") -> list[tuple[str, Path]]:
     return found
 
 
-def detect(path: Path) -> str:
-    """The one format at or below `path`.
+def choose(path: Path, format: str = "auto") -> list[tuple[str, Path]]:
+    """As `find`, but all of one format.
 
     Raises:
-        FormatError: None, or several: then the message names what was found where.
+        FormatError: Also when there are several: then the message names what was found where.
     """
-    found = find(path)
+    found = find(path, format)
     names = sorted({name for name, _ in found})
     if len(names) > 1:
         first = "; ".join(f"{name} in {next(folder for kind, folder in found if kind == name)}" for name in names)
         raise FormatError(f"several formats ({first}); name one of these folders, or choose with --format", path=path)
-    return names[0]
+    return found
+
+
+def detect(path: Path) -> str:
+    """The one format at or below `path`; errors as `choose`."""
+    return choose(path)[0][0]
 
 
 def read(
@@ -104,8 +111,14 @@ def read(
         FormatError: Nothing is recognised, or several formats are.
         TrajectoryError: The first problem, without `on_error`.
     """
-    chosen = detect(path) if format == "auto" else format
-    for name, folder in find(path, chosen):
+    yield from read_found(choose(path, format), dataset=dataset, rate_hz=rate_hz, on_error=on_error)
+
+
+def read_found(
+    found: list[tuple[str, Path]], *, dataset: str = "", rate_hz: float = 0.0, on_error: OnError | None = None
+) -> Iterator[Episode]:
+    """As `read`, for data sets that `find` or `choose` named before."""
+    for name, folder in found:
         try:
             yield from READERS[name].read(folder, dataset=dataset, rate_hz=rate_hz, on_error=on_error or _raise)
         except FormatError as error:
@@ -114,10 +127,10 @@ def read(
             on_error(error)
 
 
-def count(path: Path, format: str = "auto") -> int | None:
-    """How many episodes the metadata at or below `path` promises; None when it does not say."""
+def count(found: list[tuple[str, Path]]) -> int | None:
+    """How many episodes the metadata of found data sets promise; None when one does not say."""
     total = 0
-    for name, folder in find(path, format):
+    for name, folder in found:
         try:
             promised = READERS[name].count(folder)
         except TrajectoryError:
@@ -154,11 +167,13 @@ def _scan(path: Path) -> Iterator[tuple[str, Path]]:
         if kind:
             yield kind, folder
             folders.clear()
-        folders[:] = sorted(entry for entry in folders if not entry.rstrip("0123456789").startswith(_PRUNED))
+        folders[:] = sorted(entry for entry in folders if not _PRUNED.fullmatch(entry))
 
 
 def _kind(folder: Path, files: list[str]) -> str:
     """Format of the data set whose top this folder is, or ""."""
     if any(bridge_rlds.is_shard(Path(file)) for file in files):
         return bridge_rlds.FORMAT
+    if bridge_raw.MARK in files:
+        return bridge_raw.FORMAT
     return ""

@@ -74,16 +74,16 @@ def import_episodes(config: ImportConfig, workspace: Workspace, progress: Progre
     """
     started, created_at = time.monotonic(), datetime.now(UTC)
     path = Path(config.path).expanduser().absolute()
-    format = formats.detect(path) if config.format == "auto" else config.format
-    total = formats.count(path, format)
+    found = formats.choose(path, config.format)
+    total = formats.count(found)
     if config.limit:
         total = config.limit if total is None else min(total, config.limit)
     tally = _Tally(progress, total)
-    episodes = formats.read(path, format, dataset=config.dataset, rate_hz=config.rate_hz, on_error=tally.error)
+    episodes = formats.read_found(found, dataset=config.dataset, rate_hz=config.rate_hz, on_error=tally.error)
     result = EpisodeIndex(workspace).add(tally.watch(islice(episodes, config.limit or None)))
     report = ImportReport(
         path=str(path),
-        format=format,
+        format=found[0][0],
         datasets=tuple(sorted(tally.datasets)),
         episodes=len(tally.ids),
         steps=tally.steps,
