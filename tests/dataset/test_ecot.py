@@ -122,4 +122,7 @@ def test_primitives_of_a_grasp_and_of_nothing(make):
     commands = np.zeros((6, 7))
     commands[:3, 6] = 1.0
     assert move_primitives(make.episode(states=states, commands=commands))[0] == "move forward left, close gripper"
+    fast = np.zeros((6, 7))
+    fast[:, 0], fast[:, 1] = 0.2 * np.arange(6), 0.04 * np.arange(6)  # 12 cm to the left, but a sixth of the motion
+    assert move_primitives(make.episode(states=fast, commands=np.zeros((6, 7))))[0] == "move forward"
     assert move_primitives(make.episode(states=np.zeros((6, 7)), commands=np.zeros((6, 7)))) == ["stop"] * 6

@@ -20,8 +20,10 @@ def exhausting(items):
 def test_a_folder_with_anything_in_it_is_refused(write, config, items):
     config.out.mkdir()
     (config.out / "thesis.txt").write_text("all of it")
+    unread = iter(items)
     with pytest.raises(ExportError, match="not empty"):
-        write(config, items)
+        write(config, unread)
+    assert len(list(unread)) == 3  # refused before any work
     assert [path.name for path in config.out.iterdir()] == ["thesis.txt"]
 
 

@@ -1,5 +1,6 @@
 """Conversations over images."""
 
+import numpy as np
 import pytest
 
 from vlm2vla.dataset import completed_sample, direction_sample, rows_of, samples_of, select
@@ -41,6 +42,17 @@ def test_a_list_with_holes_is_never_taught(make, episode):
 def test_a_cut_off_end_is_a_hole_too(make, episode):
     holed = select(make.annotation(episode, ("accepted", "accepted", "rejected")))
     assert [sample.levels for sample in samples_of(holed, episode)] == [("plan", "chunk")] * 2
+
+
+def test_a_list_that_is_too_long_is_not_asked_for(make, episode, annotated):
+    from dataclasses import replace
+
+    steps = np.zeros((30, 7))
+    long = make.episode(states=steps, commands=steps)
+    one = annotated.subtasks[0]
+    many = tuple(replace(one, uid=f"s{step}", start_step=step, end_step=step + 1) for step in range(30))
+    levels = [sample.levels for sample in samples_of(replace(annotated, subtasks=many), long)]
+    assert levels == [("plan", "chunk")] * 10 + [("subtask", "plan", "chunk")] * 20
 
 
 def test_separate_conversations_start_as_the_live_policy_does(episode, annotated):

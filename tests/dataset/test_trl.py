@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from vlm2vla.dataset import completed_sample, direction_sample, write_trl
+from vlm2vla.errors import AnnotationError
 
 TEMPLATE = """{{ bos_token }}{% set first = messages[0] %}{% set rest = messages %}{% set ns = namespace(lead='') %}
 {%- if first['role'] == 'system' %}{% set ns.lead = (first['content'] if first['content'] is string
@@ -74,6 +75,8 @@ def test_datasets_loads_rows_with_decoded_images(config, items, tmp_path):
     # Two whole episodes with three answers per subtask; the holed one lists nothing for its first subtask.
     counts = {level: table["level"].count(level) for level in set(table["level"])}
     assert counts == {"subtask": 7, "plan": 8, "chunk": 8, "completed": 3, "direction": 3}
+    shown = {"completed": 2, "direction": 2}
+    assert all(len(row["images"]) == shown.get(row["level"], 1) for row in table)
     row = next(row for row in table if row["id"] == "kitchen-0001/s1-abc/chunk")
     (image,) = row["images"]
     assert isinstance(image, Image.Image)
@@ -101,7 +104,6 @@ def test_contents_are_plain_strings_and_the_prompt_ends_with_the_question(config
         assert [message["role"] for message in row["completion"]] == ["assistant"]
 
 
-@pytest.mark.slow
 def test_trl_tokenises_it_and_the_loss_falls_on_the_answer_alone(config, items, processor, tmp_path):
     from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
@@ -122,3 +124,15 @@ def test_trl_tokenises_it_and_the_loss_falls_on_the_answer_alone(config, items, 
         text = processor.tokenizer.decode(batch["input_ids"][0])
         assert text.count("<bos>") == 1
         assert rows[0]["prompt"][-1]["content"].strip() in text
+
+
+def test_an_episode_that_makes_no_conversation_does_not_stop_the_others(config, items):
+    def extra(annotated, episode):
+        if episode.id == "kitchen-0001":
+            raise AnnotationError("no pairs here")
+        return ()
+
+    manifest = write_trl(config, items, extra)
+    assert manifest.left_out["no conversation possible"] == 1
+    assert any("kitchen-0001: no pairs here" in problem for problem in manifest.problems)
+    assert manifest.counts["rows: chunk"] == 5

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from vlm2vla.dataset.folder import ImageFiles
 from vlm2vla.dataset.samples import Sample, samples_of
 from vlm2vla.dataset.select import LabelledEpisode, Selection
-from vlm2vla.errors import ExportError, NotFoundError, TrajectoryError
+from vlm2vla.errors import ExportError, NotFoundError, TrajectoryError, VLM2VLAError
 from vlm2vla.types import AnnotatedEpisode, Episode
 
 ExtraSamples = Callable[[AnnotatedEpisode, Episode], Iterable[Sample]]
@@ -49,9 +49,12 @@ def conversations(
         if not item.episode.cameras:
             selection.leave_out("recording without images", item.episode.id)
             continue
-        samples = list(samples_of(item.annotated, item.episode, joined=joined))
-        if extra is not None:
-            samples.extend(extra(item.annotated, item.episode))
+        try:
+            samples = list(samples_of(item.annotated, item.episode, joined=joined))
+            samples.extend(extra(item.annotated, item.episode) if extra is not None else ())
+        except VLM2VLAError as error:
+            selection.leave_out("no conversation possible", f"{item.episode.id}: {error}")
+            continue
         for sample in samples:
             try:
                 _check_images(sample)

@@ -72,7 +72,7 @@ def language_rows(annotated: AnnotatedEpisode, episode: Episode, *, whole: bool 
     Styles:
         subtask: the subtask's text, from its first step on.
         plan: the numbered subtasks of the episode, from its start on.
-        motion: the motion plan, a line break, the action text; from the subtask's first step on. Robot frame.
+        motion: the motion plan on one line, then the action text; from the subtask's first step on. Robot frame.
         task_aug: every other wording of the instruction (role user), from the start on.
 
     Args:
@@ -90,13 +90,15 @@ def language_rows(annotated: AnnotatedEpisode, episode: Episode, *, whole: bool 
     for subtask in annotated.subtasks:
         seconds = float(np.float32(subtask.start_step / episode.rate_hz))
         rows.append(_row("assistant", "subtask", subtask.text, seconds))
-        rows.append(_row("assistant", "motion", f"{subtask.plan}\n{subtask.chunk}", seconds))
+        rows.append(_row("assistant", "motion", f"{_line(subtask.plan)}\n{subtask.chunk}", seconds))
     return sorted(rows, key=lambda row: (row["timestamp"], row["style"], row["role"]))
 
 
 def numbered(annotated: AnnotatedEpisode, separator: str) -> str:
     """All subtasks as a numbered list."""
-    return separator.join(f"{number}. {subtask.text}" for number, subtask in enumerate(annotated.subtasks, start=1))
+    return separator.join(
+        f"{number}. {_line(subtask.text)}" for number, subtask in enumerate(annotated.subtasks, start=1)
+    )
 
 
 def export_lerobot(config: ExportConfig, items: Iterable[LabelledEpisode], write: WriteLeRobot) -> Manifest:
@@ -136,7 +138,7 @@ def export_lerobot(config: ExportConfig, items: Iterable[LabelledEpisode], write
             read_with="LeRobot v3.0 (lerobot 0.6); its parquet files with pyarrow or datasets",
             units={
                 "timestamp": "seconds",
-                "motion": "motion plan, line break, action text in the form of the labels",
+                "motion": "motion plan on the first line, action text in the form of the labels below it",
             },
             files=hashes(folder),
         )
@@ -147,6 +149,10 @@ def export_lerobot(config: ExportConfig, items: Iterable[LabelledEpisode], write
 def _chain(first: tuple[Episode, list[LanguageRow]], rest: Iterator) -> Iterator[tuple[Episode, list[LanguageRow]]]:
     yield first
     yield from rest
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _row(role: str, style: str, content: str, seconds: float) -> LanguageRow:

@@ -39,6 +39,7 @@ class Manifest:
         labels: statuses, levels (who wrote which level) and models (or annotators, or people) with their counts.
         units: What numbers mean.
         revisions: Episode id -> revision of the annotation store.
+        prompts: Hash of the dialogue's prompt texts (`vlm2vla.language.prompt_hash`); empty where none are written.
         files: Path -> sha256 and bytes; images stand in `images.sha256` instead.
         credits: What a user of the export owes to others.
         version: Of the library that wrote it.
@@ -55,6 +56,7 @@ class Manifest:
     labels: Mapping[str, Any]
     units: Mapping[str, str]
     revisions: Mapping[str, int]
+    prompts: str = ""
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     credits: str = CREDITS
     version: str = __version__
@@ -72,6 +74,7 @@ def manifest_of(
     counts: Mapping[str, int],
     read_with: str,
     units: Mapping[str, str] | None = None,
+    prompts: str = "",
     files: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Manifest:
     """The manifest of a finished export."""
@@ -96,6 +99,7 @@ def manifest_of(
         },
         units=dict(units or {}),
         revisions=dict(selection.revisions),
+        prompts=prompts,
         files=dict(files or {}),
     )
 

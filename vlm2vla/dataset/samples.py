@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from vlm2vla.dataset.select import form_called, known_to_the_end
 from vlm2vla.errors import ExportError
-from vlm2vla.language import Turn, completed_dialogue, dialogue, direction_dialogue
+from vlm2vla.language import MAX_SUBTASKS, Turn, completed_dialogue, dialogue, direction_dialogue
 from vlm2vla.types import AnnotatedEpisode, AnnotatedSubtask, Episode
 
 SampleKind = Literal["action", "completed", "direction"]
@@ -65,8 +65,8 @@ def samples_of(
     """Conversations of every subtask, over the image at the subtask's first step.
 
     The first level lists the subtasks from this one on: what remains to be done as seen in that image. It is only
-    asked when all that follows is labelled; otherwise the list would have holes, and the conversation starts at the
-    motion plan.
+    asked when all that follows is labelled (otherwise the list would have holes) and not too long for a list; else
+    the conversation starts at the motion plan.
 
     Args:
         annotated: Labels of `episode`, selected already.
@@ -79,6 +79,7 @@ def samples_of(
     Raises:
         ExportError: The episode has no images.
         ConfigError: Its action form is unknown.
+        AnnotationError: The words do not make a dialogue.
     """
     view = camera or default_camera(episode)
     words = form_called(annotated.action_form)
@@ -88,6 +89,7 @@ def samples_of(
         meta = _meta(annotated, episode, subtask)
         levels = {"subtask": subtask.text, "plan": subtask.plan, "chunk": subtask.chunk}
         remaining = texts[index:] if known_to_the_end(annotated, index, len(episode)) else []
+        remaining = remaining if len(remaining) <= MAX_SUBTASKS else []
         name = f"{episode.id}/{subtask.uid}"
         if remaining and not joined:
             turns = dialogue(episode.instruction, episode.embodiment, words, subtasks=remaining)

@@ -16,6 +16,7 @@ from vlm2vla.dataset.conversations import Conversation, ExtraSamples, conversati
 from vlm2vla.dataset.folder import ImageFiles, export_folder, hashes, write_manifest
 from vlm2vla.dataset.manifest import Manifest, manifest_of
 from vlm2vla.dataset.select import LabelledEpisode, Selection
+from vlm2vla.language import prompt_hash
 
 CONVERSATIONS = "conversations.json"
 MARK = "<image>"
@@ -69,6 +70,7 @@ def write_sharegpt(
             read_with="LLaMA-Factory with dataset_dir=OUT and dataset=vlm2vla; "
             f'datasets.load_dataset("json", data_files="OUT/{CONVERSATIONS}")',
             units={"chunk": "as the action form says; see the first user turn"},
+            prompts=prompt_hash(),
             files=hashes(folder),
         )
         write_manifest(folder, manifest)

@@ -20,7 +20,7 @@ from vlm2vla.dataset.folder import ImageFiles, export_folder, hashes, write_mani
 from vlm2vla.dataset.manifest import Manifest, manifest_of
 from vlm2vla.dataset.samples import rows_of
 from vlm2vla.dataset.select import LabelledEpisode, Selection
-from vlm2vla.language import Turn
+from vlm2vla.language import Turn, prompt_hash
 
 ROWS = "metadata.jsonl"
 
@@ -60,6 +60,7 @@ def write_trl(config: ExportConfig, items: Iterable[LabelledEpisode], extra: Ext
             },
             read_with='datasets.load_dataset("imagefolder", data_dir=OUT, split="train")',
             units={"chunk": "as the action form says; see the column action_form and the prompt"},
+            prompts=prompt_hash(),
             files=hashes(folder),
         )
         write_manifest(folder, manifest)
