@@ -23,7 +23,7 @@ from vlm2vla.types import AnnotatedEpisode, AnnotatedSubtask, Episode, LabelSour
 AUTHOR = "kinematic 1"
 IDLE_M = 0.005
 IDLE_RAD = 0.09
-# A contact task in one stretch that is shorter than this is the way to the object, not the deed.
+# Without a grasp nothing tells the way to the object from the deed; recordings shorter than this are all way.
 DEED_S = 3.0
 
 
@@ -164,10 +164,9 @@ def _is_idle(rows: np.ndarray, phase: Phase) -> bool:
 
 def _deed_from(found: list[Phase], rows: np.ndarray, rate_hz: float) -> int | None:
     """Index of the first phase in which a contact task without grasp is done; None when the recording stops before."""
-    turn = segmentation.turning_point(rows, found)
-    if turn is not None:
-        return turn
-    return 0 if found and (found[-1].end - found[0].start) / rate_hz >= DEED_S else None
+    if not found or (found[-1].end - found[0].start) / rate_hz < DEED_S:
+        return None
+    return segmentation.turning_point(rows, found) or 0
 
 
 def _verb(task: Task) -> str:

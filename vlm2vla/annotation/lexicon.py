@@ -64,7 +64,8 @@ NO_OBJECTS = _set(
     "side top bottom front rear center middle edge corner surface be is are not without still steady firmly carefully "
     "gently slowly fully approach leave retract return wait stay pose orientation above below toward towards closer "
     "close until while before after its both all each other another one two three safely first second then finish "
-    "ready again grip pregrasp reorient withdraw handle contact free empty full or original starting initial"
+    "release let go lower hover adjust orient detach ready again grip pregrasp reorient withdraw handle contact free "
+    "empty full or original starting initial"
 )
 _ENGLISH = _set("the a an on in into onto to of from and with it its up down off out next then is which that")
 _FOREIGN = _set(

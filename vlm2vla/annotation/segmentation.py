@@ -18,11 +18,12 @@ ENTER_M = 0.008
 LEAVE_M = 0.004
 TAKE_OVER = 1.6
 MIN_PHASE_S = 0.6
-MIN_CUT_S = 0.8
+MIN_CUT_S = 0.6
 CHATTER_S = 0.3
 SETTLE_S = 1.2
 SETTLED = 0.03
 LEAVING_M_S = 0.06
+REST_M = 0.02
 TURN_COSINE = 0.5
 
 
@@ -129,7 +130,7 @@ def phases(
         holding = event == "close"
         at = settled
     found += _free(rows, at, stop, rate_hz, holding)
-    found = _absorb(found, shortest)
+    found = _absorb(found, rows, shortest)
     found = _lead_in(found, rows)
     found = _lengthen(found, shortest)
     found = _limit(found, 2 + round((stop - start) / rate_hz / 2.5))
@@ -204,13 +205,14 @@ def _longer(runs: list[list[int]], index: int) -> bool:
     return before[1] - before[0] >= after[1] - after[0]
 
 
-def _absorb(found: list[Phase], shortest: int) -> list[Phase]:
-    """Phases without event that are too short join the event they touch, or else a neighbour."""
+def _absorb(found: list[Phase], rows: np.ndarray, shortest: int) -> list[Phase]:
+    """Phases without event that are too short, or at rest, join the event they touch, or else a neighbour."""
     kept = list(found)
     index = 0
     while index < len(kept):
         phase = kept[index]
-        if phase.event or len(phase) >= shortest or len(kept) == 1:
+        weak = len(phase) < shortest or _at_rest(rows[phase.start : phase.end])
+        if phase.event or not weak or len(kept) == 1:
             index += 1
         elif index and (index == len(kept) - 1 or kept[index - 1].event != "" or kept[index + 1].event == ""):
             kept[index - 1] = replace(kept[index - 1], end=phase.end)
@@ -219,6 +221,10 @@ def _absorb(found: list[Phase], shortest: int) -> list[Phase]:
             kept[index + 1] = replace(kept[index + 1], start=phase.start, soft=phase.soft)
             del kept[index]
     return kept
+
+
+def _at_rest(rows: np.ndarray) -> bool:
+    return heading_of(rows) == "still" and float(np.abs(rows[:, :3]).sum()) < REST_M
 
 
 def _lead_in(found: list[Phase], rows: np.ndarray) -> list[Phase]:

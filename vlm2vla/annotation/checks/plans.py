@@ -4,13 +4,16 @@ Each axis is judged by its swings, not by its net motion: "up, then down" is tru
 it began. Small axes may be left out; what is named must have happened, and in that order.
 """
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from vlm2vla.annotation.checks.findings import Finding
-from vlm2vla.annotation.checks.recording import Recording, swings
+from vlm2vla.annotation.checks.recording import Recording, Swing, swings
 from vlm2vla.embodiment import AXES
 from vlm2vla.language import Direction, find_directions, find_gripper_words, measure
 from vlm2vla.types import AnnotatedSubtask
@@ -21,6 +24,7 @@ _SIGNIFICANT = np.array([0.01] * 3 + [0.14] * 3)
 _LARGE = np.array([0.02] * 3 + [0.26] * 3)
 _OMITTED_M = 0.03
 _NEAR_S = 0.6
+_THEN = re.compile(r"\bthen\b|\bbefore\b|\bafter that\b|;", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,12 @@ class _Axis:
 
     index: int
     named: list[int]
-    moves: list[float]
+    moves: list[Swing]
     net: float
 
     def most(self, sign: int) -> float:
         """Largest swing towards `sign`, not negative."""
-        return max((move * sign for move in self.moves), default=0.0)
+        return max((move.amount * sign for move in self.moves), default=0.0)
 
 
 def check_plan(subtask: AnnotatedSubtask, recording: Recording) -> Iterator[Finding]:
@@ -46,6 +50,7 @@ def check_plan(subtask: AnnotatedSubtask, recording: Recording) -> Iterator[Find
     for axis in axes:
         if axis.named:
             yield from _check_axis(axis, subtask)
+    yield from _check_sequence(axes, subtask)
     yield from _check_omitted(axes, subtask)
     yield from _check_gripper(subtask, recording)
 
@@ -84,8 +89,8 @@ def _check_axis(axis: _Axis, subtask: AnnotatedSubtask) -> Iterator[Finding]:
             yield Finding("warning", "plan-still-axis", message, *where)
     if not wrong and len(axis.named) > 1 and not _in_order(axis):
         told = ", then ".join(_word(axis, sign) for sign in axis.named)
-        done = ", then ".join(_size(axis, 1 if move > 0 else -1, abs(move)) for move in axis.moves)
-        sure = sum(abs(move) >= _LARGE[axis.index] for move in axis.moves) > 1
+        done = ", then ".join(_size(axis, move.sign, abs(move.amount)) for move in axis.moves)
+        sure = sum(abs(move.amount) >= _LARGE[axis.index] for move in axis.moves) > 1
         message = f'The plan says "{told}", but the arm moved {done or "hardly"}.'
         yield Finding("error" if sure else "warning", "plan-order", message, *where)
 
@@ -97,16 +102,42 @@ def _outweighed(axis: _Axis, sign: int, towards: float, against: float) -> bool:
 
 def _in_order(axis: _Axis) -> bool:
     """Whether the named signs are found in this order among the swings; what is missing is said elsewhere."""
-    done = [1 if move > 0 else -1 for move in axis.moves]
+    done = [move.sign for move in axis.moves]
     if len(set(done)) < 2:
         return True
     remaining = iter(done)
     return all(sign in remaining for sign in axis.named)
 
 
+def _check_sequence(axes: list[_Axis], subtask: AnnotatedSubtask) -> Iterator[Finding]:
+    """What one phrase says was not done and over before what an earlier phrase says had begun."""
+    phrases = [find_directions(part) for part in _THEN.split(subtask.plan)]
+    count = Counter((direction.axis, direction.sign) for phrase in phrases for direction in phrase)
+    timed: list[list[tuple[Direction, Swing]]] = []
+    for phrase in phrases:
+        moves = []
+        for direction in phrase:
+            same = [
+                move for axis in axes if AXES[axis.index] == direction.axis for move in axis.moves
+                if move.sign == direction.sign
+            ]  # fmt: skip
+            if len(same) == 1 == count[direction.axis, direction.sign]:
+                moves.append((direction, same[0]))
+        if moves:
+            timed.append(moves)
+    for earlier, later in pairwise(timed):
+        swapped = [(a[0], b[0]) for a in earlier for b in later if b[1].end <= a[1].begin]
+        if swapped:
+            first, second = swapped[0]
+            message = f'The plan says "{first.word}" before "{second.word}"; the arm did it the other way round.'
+            where = (subtask.uid, subtask.start_step, subtask.end_step)
+            yield Finding("warning", "plan-sequence", message, *where)
+            return
+
+
 def _check_omitted(axes: list[_Axis], subtask: AnnotatedSubtask) -> Iterator[Finding]:
     """The leading motion of the span is named."""
-    moved = [(abs(move), axis, 1 if move > 0 else -1) for axis in axes if axis.index < 3 for move in axis.moves]
+    moved = [(abs(move.amount), axis, move.sign) for axis in axes if axis.index < 3 for move in axis.moves]
     if not moved:
         return
     size, axis, sign = max(moved, key=lambda entry: entry[0])

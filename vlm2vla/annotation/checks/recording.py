@@ -82,21 +82,49 @@ def resolution_cm(form_name: str) -> float:
     return float(found.group(1)) if found else 0.5
 
 
-def swings(values: list[float], threshold: float) -> list[float]:
-    """Signed moves of a path on one axis, cut where it turns back by at least `threshold`."""
-    found: list[float] = []
-    pivot = extreme = low = high = values[0]
+@dataclass(frozen=True)
+class Swing:
+    """A move of one axis between two points where it turns back.
+
+    Attributes:
+        amount: Signed size, metres or radians.
+        begin, end: Indexes of the path at which a fifth and four fifths of it are done.
+    """
+
+    amount: float
+    begin: int
+    end: int
+
+    @property
+    def sign(self) -> int:
+        """Direction on the axis."""
+        return 1 if self.amount > 0 else -1
+
+
+def swings(values: list[float], threshold: float) -> list[Swing]:
+    """The moves of a path on one axis, cut where it turns back by at least `threshold`."""
+    found: list[Swing] = []
+    pivot = extreme = low = high = 0
     sign = 0
-    for value in values[1:]:
+    for index, value in enumerate(values):
         if not sign:
-            low, high = min(low, value), max(high, value)
-            if value - low >= threshold:
-                sign, pivot, extreme = 1, low, value
-            elif high - value >= threshold:
-                sign, pivot, extreme = -1, high, value
-        elif (value - extreme) * sign > 0:
-            extreme = value
-        elif (extreme - value) * sign >= threshold:
-            found.append(extreme - pivot)
-            pivot, extreme, sign = extreme, value, -sign
-    return [*found, extreme - pivot] if sign else found
+            low = index if value < values[low] else low
+            high = index if value > values[high] else high
+            if value - values[low] >= threshold:
+                sign, pivot, extreme = 1, low, index
+            elif values[high] - value >= threshold:
+                sign, pivot, extreme = -1, high, index
+        elif (value - values[extreme]) * sign > 0:
+            extreme = index
+        elif (values[extreme] - value) * sign >= threshold:
+            found.append(_swing(values, pivot, extreme))
+            pivot, extreme, sign = extreme, index, -sign
+    return [*found, _swing(values, pivot, extreme)] if sign else found
+
+
+def _swing(values: list[float], pivot: int, extreme: int) -> Swing:
+    amount = values[extreme] - values[pivot]
+    done = [(values[index] - values[pivot]) / amount for index in range(pivot, extreme + 1)]
+    begin = next(index for index, share in enumerate(done) if share >= 0.2)
+    end = next(index for index, share in enumerate(done) if share >= 0.8)
+    return Swing(amount, pivot + begin, pivot + end)

@@ -27,15 +27,14 @@ def check(annotated: AnnotatedEpisode, episode: Episode) -> tuple[Finding, ...]:
     if action_form is None:
         message = f'The action form "{annotated.action_form}" is not known, so the action text was not checked.'
         found.append(Finding("error", "form-unknown", message, "", 0, recording.steps))
-    for subtask in _measurable(annotated, recording):
-        if subtask.status == "rejected":
-            continue
+    open_to_checks = [entry for entry in _measurable(annotated, recording) if entry.status != "rejected"]
+    for subtask in open_to_checks:
         found += structure.check_levels(subtask, recording)
         found += plans.check_plan(subtask, recording)
         if action_form is not None:
             found += chunks.check_chunk(subtask, recording, action_form)
         found += wording.check_gripper_verb(subtask, recording)
-        found += wording.check_objects(subtask, episode)
+    found += wording.check_objects(open_to_checks, episode)
     found += structure.check_neighbours(annotated.subtasks)
     found += wording.check_language(annotated)
     return tuple(sorted(found, key=lambda finding: (finding.start_step, _ORDER[finding.severity], finding.code)))

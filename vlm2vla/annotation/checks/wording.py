@@ -3,7 +3,7 @@
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from vlm2vla.annotation.checks.findings import Finding
@@ -50,17 +50,21 @@ def check_language(annotated: AnnotatedEpisode) -> Iterator[Finding]:
                 yield Finding("warning", "language", f'"{text}" does not read like English.', *where)
 
 
-def check_objects(subtask: AnnotatedSubtask, episode: Episode) -> Iterator[Finding]:
-    """Objects that the subtask names occur in the instruction, or in another wording of it."""
+def check_objects(subtasks: Sequence[AnnotatedSubtask], episode: Episode) -> Iterator[Finding]:
+    """Objects that the subtasks name occur in the instruction, or in another wording of it; each is said once."""
     known = _vocabulary((episode.instruction, *episode.paraphrases))
-    if not known or not subtask.text.isascii():
+    if not known:
         return
-    unknown = [word for word in _content(subtask.text) if not _is_known(word, known)]
-    if unknown:
-        names = ", ".join(f'"{word}"' for word in unknown)
-        verb = "does" if len(unknown) == 1 else "do"
-        message = f'{names} {verb} not occur in the instruction "{episode.instruction}".'
-        yield Finding("warning", "object-unknown", message, subtask.uid, subtask.start_step, subtask.end_step)
+    said: set[str] = set()
+    for subtask in subtasks:
+        content = _content(subtask.text) if subtask.text.isascii() else ()
+        unknown = [word for word in content if word not in said and not _is_known(word, known)]
+        said.update(unknown)
+        if unknown:
+            names = ", ".join(f'"{word}"' for word in unknown)
+            verb = "does" if len(unknown) == 1 else "do"
+            message = f'{names} {verb} not occur in the instruction "{episode.instruction}".'
+            yield Finding("warning", "object-unknown", message, subtask.uid, subtask.start_step, subtask.end_step)
 
 
 def check_gripper_verb(subtask: AnnotatedSubtask, recording: Recording) -> Iterator[Finding]:
