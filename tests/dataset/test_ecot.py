@@ -1,6 +1,7 @@
 """The ECoT export, read the way embodied chain-of-thought trainers read it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,8 +75,6 @@ def test_rejected_steps_have_no_reasoning_and_leave_no_whole_plan(config, items)
 
 
 def test_episodes_of_one_file_need_not_follow_each_other(config, make):
-    from dataclasses import replace
-
     def one(number, path):
         episode = make.episode(number)
         return replace(episode, source=replace(episode.source, ids={"file_path": path, "episode_id": str(number)}))
@@ -86,8 +85,6 @@ def test_episodes_of_one_file_need_not_follow_each_other(config, make):
 
 
 def test_a_key_used_twice_is_reported(config, items, make):
-    from dataclasses import replace
-
     twin = replace(make.episode(5), source=items[0].episode.source)
     manifest = write_ecot(config, [*items, LabelledEpisode(make.annotation(twin), twin)])
     assert manifest.left_out["file_path and episode_id used twice"] == 1

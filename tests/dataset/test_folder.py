@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 
-from vlm2vla.dataset import read_manifest, write_ecot, write_parquet, write_sharegpt, write_trl
+from vlm2vla.dataset import LabelledEpisode, read_manifest, write_ecot, write_parquet, write_sharegpt, write_trl
 from vlm2vla.errors import ExportError
 
 WRITERS = [write_trl, write_sharegpt, write_ecot, write_parquet]
@@ -27,6 +28,14 @@ def test_a_folder_with_anything_in_it_is_refused(write, config, items):
     assert [path.name for path in config.out.iterdir()] == ["thesis.txt"]
 
 
+def test_a_place_that_cannot_be_written_is_named(config, items):
+    config.out.write_text("a file")
+    with pytest.raises(ExportError, match="not a folder"):
+        write_ecot(config, items)
+    with pytest.raises(ExportError, match="cannot write to"):
+        write_ecot(replace(config, out=config.out / "inside"), items)
+
+
 @pytest.mark.parametrize("write", WRITERS)
 def test_an_empty_folder_is_used(write, config, items):
     config.out.mkdir()
@@ -44,8 +53,6 @@ def test_an_interrupted_export_leaves_nothing_behind(write, config, items):
 @pytest.mark.parametrize("write", WRITERS)
 def test_nothing_to_export_says_why(write, config, items, make):
     episode = make.episode(9)
-    from vlm2vla.dataset import LabelledEpisode
-
     pending = [LabelledEpisode(make.annotation(episode, ("pending",) * 3), episode)]
     with pytest.raises(ExportError, match="not accepted: 3.*--include-unreviewed"):
         write(config, pending)
@@ -78,8 +85,6 @@ def test_a_changed_file_is_noticed(write, config, items):
 
 @pytest.mark.parametrize("write", WRITERS)
 def test_the_same_labels_give_the_same_bytes(write, config, items, tmp_path):
-    from dataclasses import replace
-
     first = write(config, items)
     again = write(replace(config, out=tmp_path / "again"), items)
     assert first.files == again.files
@@ -99,8 +104,6 @@ def test_each_frame_is_a_file_once_and_the_recorded_bytes(write, config, items):
 
 @pytest.mark.parametrize("write", [write_trl, write_sharegpt])
 def test_one_bad_frame_costs_one_sample(write, config, items, make):
-    from vlm2vla.dataset import LabelledEpisode
-
     broken = make.episode(6, cameras={"image_0": make.frames(12, 50, broken=(5,))})
     odd = make.episode(7, cameras={"image_0": make.frames(12, 50, ending="BMP")})
     blind = make.episode(8, cameras={})

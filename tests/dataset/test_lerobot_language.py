@@ -116,3 +116,22 @@ def test_the_writer_is_not_started_for_nothing(config, make):
         export_lerobot(config, [pending], write)
     assert write.episodes == []
     assert not config.out.exists()
+
+
+def test_datasets_reads_the_rows_as_a_column(episode, annotated, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from datasets import Dataset
+
+    rows = language_rows(annotated, episode)
+    text = pa.string()
+    fields = [("role", text), ("content", text), ("style", text), ("timestamp", pa.float32()), ("camera", text)]
+    column = pa.list_(pa.struct([*fields, ("tool_calls", pa.list_(text))]))
+    seconds = pa.array(np.arange(len(episode)) / episode.rate_hz, pa.float32())
+    values = pa.array([rows] * len(episode), column)
+    pq.write_table(pa.table({"timestamp": seconds, "language_persistent": values}), tmp_path / "rows.parquet")
+    table = Dataset.from_parquet(str(tmp_path / "rows.parquet"), cache_dir=str(tmp_path / "cache"))
+    for step, frame in enumerate(table):
+        (subtask,) = [one for one in annotated.subtasks if one.start_step <= step < one.end_step]
+        assert in_force(frame["language_persistent"], "subtask", frame["timestamp"]) == subtask.text
+        assert in_force(frame["language_persistent"], "motion", frame["timestamp"]).endswith(subtask.chunk)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 
-from vlm2vla.dataset import write_parquet
+from vlm2vla.dataset import LabelledEpisode, parquet, write_parquet
 from vlm2vla.motion import actions
 
 
@@ -48,8 +48,6 @@ def test_datasets_reads_it(config, items, tmp_path):
 
 
 def test_many_rows_are_written_in_groups(config, make, monkeypatch):
-    from vlm2vla.dataset import LabelledEpisode, parquet
-
     monkeypatch.setattr(parquet, "ROWS_PER_GROUP", 4)
     episodes = [make.episode(number) for number in range(3)]
     write_parquet(config, (LabelledEpisode(make.annotation(one), one) for one in episodes))

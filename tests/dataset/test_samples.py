@@ -1,5 +1,7 @@
 """Conversations over images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -45,8 +47,6 @@ def test_a_cut_off_end_is_a_hole_too(make, episode):
 
 
 def test_a_list_that_is_too_long_is_not_asked_for(make, episode, annotated):
-    from dataclasses import replace
-
     steps = np.zeros((30, 7))
     long = make.episode(states=steps, commands=steps)
     one = annotated.subtasks[0]

@@ -1,5 +1,7 @@
 """Which labels may leave."""
 
+from dataclasses import replace
+
 import pytest
 
 from vlm2vla.dataset import LabelledEpisode, Selection, select
@@ -46,8 +48,6 @@ def test_an_accepted_label_that_is_wrong_stays_and_is_counted(make, episode, ann
 
 
 def test_an_unknown_action_form_does_not_stop_the_others(make, episode, annotated):
-    from dataclasses import replace
-
     odd = make.episode(1)
     selection = Selection()
     kept = list(

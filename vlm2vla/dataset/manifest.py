@@ -74,15 +74,16 @@ def manifest_of(
     counts: Mapping[str, int],
     read_with: str,
     units: Mapping[str, str] | None = None,
+    extra: bool | None = None,
     prompts: str = "",
     files: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Manifest:
-    """The manifest of a finished export."""
+    """The manifest of a finished export; fields as in `Manifest`, `extra` as in `filters_of`."""
     return Manifest(
         format=kind,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         read_with=read_with,
-        filters=filters_of(config),
+        filters=filters_of(config, extra),
         counts={
             "episodes": selection.episodes,
             "steps": selection.steps,
@@ -104,14 +105,10 @@ def manifest_of(
     )
 
 
-def filters_of(config: ExportConfig) -> dict[str, object]:
-    """The settings that chose and shaped the content."""
-    return {
-        "include_unreviewed": config.include_unreviewed,
-        "dataset": config.dataset,
-        "extra_samples": config.extra_samples,
-        "seed": config.seed,
-    }
+def filters_of(config: ExportConfig, extra: bool | None) -> dict[str, object]:
+    """The settings that chose and shaped the content; those of extra samples where the format has such."""
+    filters: dict[str, object] = {"include_unreviewed": config.include_unreviewed, "dataset": config.dataset}
+    return filters if extra is None else {**filters, "extra_samples": extra, "seed": config.seed}
 
 
 def read_manifest(out: Path) -> dict[str, Any]:

@@ -70,6 +70,7 @@ def write_sharegpt(
             read_with="LLaMA-Factory with dataset_dir=OUT and dataset=vlm2vla; "
             f'datasets.load_dataset("json", data_files="OUT/{CONVERSATIONS}")',
             units={"chunk": "as the action form says; see the first user turn"},
+            extra=extra is not None,
             prompts=prompt_hash(),
             files=hashes(folder),
         )

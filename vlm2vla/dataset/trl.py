@@ -60,6 +60,7 @@ def write_trl(config: ExportConfig, items: Iterable[LabelledEpisode], extra: Ext
             },
             read_with='datasets.load_dataset("imagefolder", data_dir=OUT, split="train")',
             units={"chunk": "as the action form says; see the column action_form and the prompt"},
+            extra=extra is not None,
             prompts=prompt_hash(),
             files=hashes(folder),
         )
