@@ -45,6 +45,7 @@ browser: setup system  ## only the tests in a real browser
 	$(BIN)/python -m pytest -m browser
 
 bench: setup  ## speeds as ratios, measured side by side
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	$(BIN)/python -m bench
 
 screenshots: setup system  ## retake the pictures of the README

@@ -1,4 +1,4 @@
-"""The shape of the code: who may import whom, which package stays behind which door, and that the README's tree is true."""
+"""The shape of the code: who may import whom, which package stays behind which door, the tree in the README."""
 
 import ast
 import re
@@ -83,7 +83,9 @@ def test_imports_go_down_and_stay_behind_their_fences(path):
 
 
 def test_every_unit_of_the_library_has_a_floor():
-    units = {path.stem for path in (ROOT / "vlm2vla").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    units = {
+        path.stem for path in (ROOT / "vlm2vla").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
     assert units - {"__init__", "__main__"} <= set(FLOOR_OF)
 
 

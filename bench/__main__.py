@@ -1,0 +1,18 @@
+"""`python -m bench`: every benchmark, one after the other; `python -m bench rlds labels` only these."""
+
+import sys
+
+from bench import labels, rlds, store, studio
+
+BENCHES = {"rlds": rlds.main, "labels": labels.main, "store": lambda: store.main([]), "studio": studio.main}
+
+
+def main(names: list[str]) -> None:
+    """Run the benches called `names`, or all of them."""
+    for name in names or BENCHES:
+        print(f"== {name}", flush=True)
+        BENCHES[name]()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
