@@ -93,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
+        body = camel(json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}"))
         match = re.match(r"/v1(?:beta)?/models/([^:/]+):(\w+)", self.path)
         if not match:
             return self.reply(404, _error(404, "NOT_FOUND", self.path))
@@ -162,6 +162,13 @@ class _Handler(BaseHTTPRequestHandler):
             raw = json.dumps(answer).encode()
             self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(raw) + raw[: len(raw) // 2])
         self.connection.shutdown(socket.SHUT_RDWR)
+
+
+def camel(value):
+    """Names as the API documents them: it takes both spellings, and the SDK mixes them."""
+    if isinstance(value, dict):
+        return {re.sub(r"_([a-z])", lambda m: m[1].upper(), name): camel(entry) for name, entry in value.items()}
+    return [camel(entry) for entry in value] if isinstance(value, list) else value
 
 
 def generated(fault: str, body: dict, model: str) -> dict:

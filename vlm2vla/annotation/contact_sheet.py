@@ -26,6 +26,7 @@ class SheetLayout:
         columns, rows: Frames of one sheet.
         tile_px: Width of a frame; its height follows the camera.
         label_px: Height of the strip above each frame that carries step and time.
+        gap_px: Black between frames of a row, so that two of them are not taken for one.
         quality: Of the JPEG.
     """
 
@@ -33,6 +34,7 @@ class SheetLayout:
     rows: int = 4
     tile_px: int = 256
     label_px: int = 30
+    gap_px: int = 6
     quality: int = 85
 
 
@@ -111,11 +113,12 @@ def _sheet(episode: Episode, steps: tuple[int, ...], camera: str | None, layout:
     height = max(frame.height for frame in frames) + layout.label_px
     columns = min(layout.columns, len(frames))
     rows = -(-len(frames) // columns)
-    sheet = Image.new("RGB", (columns * layout.tile_px, rows * height), "black")
+    pitch = layout.tile_px + layout.gap_px
+    sheet = Image.new("RGB", (columns * pitch - layout.gap_px, rows * height), "black")
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=layout.label_px * 0.72)
     for index, (step, frame) in enumerate(zip(steps, frames, strict=True)):
-        left, top = index % columns * layout.tile_px, index // columns * height
+        left, top = index % columns * pitch, index // columns * height
         sheet.paste(frame, (left, top + layout.label_px))
         draw.text((left + 6, top + layout.label_px / 2), f"step {step}", fill="white", font=font, anchor="lm")
         label = f"{step / episode.rate_hz:.1f} s"

@@ -61,7 +61,7 @@ class GeminiAnnotator:
             AnnotationError: The span is not in the episode, or it has no camera.
             CorruptRecordError: A frame does not decode.
         """
-        view = self._view(episode, span, hint)
+        view = self.view(episode, span, hint)
         asked = _Asked(self.vlm, checkpoint)
         description = None
         if self.config.passes == 2:
@@ -75,9 +75,8 @@ class GeminiAnnotator:
         subtasks = tuple(self._subtask(episode, index, row) for index, row in enumerate(planned, 1))
         return AnnotatedEpisode(episode.id, self._form.name, subtasks, (self._provenance(view, asked, mended),))
 
-    def estimate(self, episode: Episode, *, count: bool = False) -> Estimate:
-        """What annotating the episode takes, all passes together; `count` lets the provider count tokens."""
-        view = self._view(episode, None, "")
+    def estimate(self, view: View, *, count: bool = False) -> Estimate:
+        """What annotating takes, all passes together; `count` lets the provider count tokens, free of charge."""
         requests = [segment_request(view, self.config.thinking)]
         if self.config.passes == 2:
             requests = [
@@ -97,7 +96,8 @@ class GeminiAnnotator:
         """Send nothing more; requests under way still finish."""
         self.vlm.stop()
 
-    def _view(self, episode: Episode, span: tuple[int, int] | None, hint: str) -> View:
+    def view(self, episode: Episode, span: tuple[int, int] | None = None, hint: str = "") -> View:
+        """What the model is shown of an episode; errors as `annotate`."""
         return make_view(
             episode,
             max_frames=self.config.max_frames,

@@ -130,10 +130,12 @@ class Governor:
             except TryAgain as failed:
                 if failed.billed is None:
                     uncertain += Usage(uncertain_usd=worst_usd)
+                too_long = (failed.retry_after_s or 0.0) > LONGEST_PAUSE_S
                 last = attempt == self._pacing.attempts
-                if last or (failed.retry_after_s or 0.0) > LONGEST_PAUSE_S:
+                if not too_long and (failed.everybody or not last):
+                    self._back_off(failed, attempt)
+                if too_long or last:
                     raise _with_usage(self._give_up(failed, attempt), uncertain) from failed
-                self._back_off(failed, attempt)
             except ModelError as error:
                 _with_usage(error, uncertain)
                 raise
