@@ -53,7 +53,7 @@ def import_(config: Flat[ImportArguments], common: Flat[Common] = Common()) -> R
     for error in report.errors:
         _say(f"{error['kind']}: {error['message']} ({error['path']}, record {error['record']})")
     _say(f"{report.episodes} episodes, {report.steps} steps ({report.added} new); {len(report.errors)} errors")
-    return report.as_json()
+    return report.to_json()
 
 
 def annotate(
@@ -76,7 +76,7 @@ def annotate(
         f"{report.annotated} annotated, {report.skipped} were annotated before, {report.failed} failed"
         f" ({report.waiting} from before wait for --retry-failed); cost ${report.cost:.4f}"
     )
-    return report.as_json()
+    return report.to_json()
 
 
 def check(config: Flat[CheckConfig] = CheckConfig(), common: Flat[Common] = Common()) -> Report:
@@ -93,7 +93,7 @@ def check(config: Flat[CheckConfig] = CheckConfig(), common: Flat[Common] = Comm
         + ", ".join(f"{count} {severity}" for severity, count in report.findings.items())
         + f"; displacement error median {error['median']} cm, 95th percentile {error['p95']} cm"
     )
-    return report.as_json()
+    return report.to_json()
 
 
 def export(config: Flat[ExportConfig], common: Flat[Common] = Common()) -> Report:

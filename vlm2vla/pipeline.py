@@ -58,7 +58,7 @@ class CheckReport:
     displacement_error_cm: dict[str, float | None]
     worst: tuple[tuple[str, Finding], ...]
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         rows = [{"episode": episode_id} | asdict(finding) for episode_id, finding in self.worst]
         return asdict(self) | {"worst": rows}

@@ -23,7 +23,7 @@ def test_a_wrong_direction_is_found_and_raises_the_risk(review, opened):
     span = next(span for span in opened["spans"] if "down" in span["plan"] or "forward" in span["plan"])
     wrong = span["plan"].replace("down", "up").replace("forward", "backward")
     view = edit(review, opened, kind="set_text", uid=span["uid"], level="plan", text=wrong)
-    assert {finding["severity"] for finding in view["findings"]} == {"error"}
+    assert "error" in {finding["severity"] for finding in view["findings"]}
     assert view["risk"] > opened["risk"]
     assert review.queue({"order": "risk"})["rows"][0]["id"] == opened["id"]
 

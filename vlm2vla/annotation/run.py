@@ -90,7 +90,7 @@ class AnnotateReport:
     warnings: tuple[str, ...] = ()
     stopped: str = ""
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self)
 

@@ -195,12 +195,12 @@ class Review:
     def import_data(self, path: str, format: str = "auto", progress: pipeline.Progress = None) -> JSON:
         """Import a data set; the report of `pipeline.import_data`."""
         config = ImportConfig(Path(path).expanduser(), format=format)
-        return pipeline.import_data(config, self.workspace, progress).as_json()
+        return pipeline.import_data(config, self.workspace, progress).to_json()
 
     def annotate_all(self, annotator: str = "kinematic", progress: pipeline.Progress = None) -> JSON:
         """Annotate every episode that has no annotation of this annotator yet."""
         config = AnnotateConfig(annotator=annotator)
-        return pipeline.annotate(config, self.language, self.gemini, self.workspace, progress).as_json()
+        return pipeline.annotate(config, self.language, self.gemini, self.workspace, progress).to_json()
 
     def _annotator(self, name: str):
         return pipeline.make_annotator(name, self.language, self.gemini)
