@@ -91,14 +91,17 @@ def find_directions(text: str) -> tuple[Direction, ...]:
     words = _words(text)
     found: list[Direction] = []
     verb, bare, negated = "", True, False
+    said: tuple[str, int] | None = None
     for index, word in enumerate(words):
         if word.text in _CLAUSE_ENDS:
             verb, bare, negated = "", True, False
             continue
         negated = negated or word.text in _NEGATIONS
         meaning = _meaning(words, index, verb, bare)
-        if meaning and not negated:
+        # "lift up" is one motion.
+        if meaning and not negated and not (meaning == said and _at(words, index - 1) != "and"):
             found.append(Direction(*meaning, _size(words, index)))
+        said = meaning
         if word.stem in _MOTION_VERBS or word.stem in _TURN_VERBS or (meaning and word.stem in _LEVEL_VERBS):
             # "then tilt" after "move": the nearest verb governs what follows.
             verb = word.stem
@@ -186,7 +189,7 @@ def _is_side(words: list[_Word], index: int) -> bool:
     word, before, after = words[index].text, _at(words, index - 1), _at(words, index + 1)
     if after and not after[0].isdigit() and after not in _AFTER_SIDE:
         return True
-    if before in ("from", "on", "at", "is", "was", "has", "have", "are"):
+    if before in ("from", "on", "at", "is", "was", "has", "have", "are", "upper", "lower", "top", "bottom"):
         return True
     if before in _DETERMINERS and not (before == "the" and _at(words, index - 2) in ("to", "toward", "towards")):
         return True
@@ -198,11 +201,12 @@ def _is_side(words: list[_Word], index: int) -> bool:
 
 def _size(words: list[_Word], index: int) -> Size:
     """Size word in front of a direction, or behind it where no other direction follows."""
-    for at in (index - 1, index - 2):
-        word = _at(words, at)
-        if word in _SLIGHTLY or word in _FAR:
-            # "forward slightly and left": the word belongs to what stands before it.
-            return ("slightly" if word in _SLIGHTLY else "far") if at == index - 1 else ""
+    at = index - 1
+    while _at(words, at) in ("to", "the", "towards", "toward"):
+        at -= 1
+    word = _at(words, at)
+    if word in _SLIGHTLY or word in _FAR:
+        return "slightly" if word in _SLIGHTLY else "far"
     at = index + 1
     while _at(words, at) in ("a", "by", "just"):
         at += 1
@@ -216,7 +220,7 @@ def _size(words: list[_Word], index: int) -> Size:
 def _gripper_event(words: list[_Word], index: int) -> GripperWord | None:
     word, stem = words[index]
     before = _at(words, index - 1)
-    if before in _DETERMINERS or before in ("after", "once", "having", "keep", "keeping", "not", "without", "while"):
+    if before in _DETERMINERS or before in ("after", "once", "having", "keep", "keeping", "not", "without", "never"):
         return None
     if stem in ("open", "close"):
         if word not in (stem, stem + "s", "opening", "closing"):
@@ -229,7 +233,7 @@ def _gripper_event(words: list[_Word], index: int) -> GripperWord | None:
                 return None
         return None
     if stem in _GRASPS:
-        return "close"
+        return "close" if before != "while" else None
     if stem in _RELEASES:
         return None if stem == "drop" and _at(words, index + 1) in ("down", "to", "by", "straight") else "open"
     if stem == "let" and "go" in (_at(words, index + 1), _at(words, index + 2), _at(words, index + 3)):

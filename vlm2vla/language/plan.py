@@ -16,7 +16,7 @@ ENTER_CM, LEAVE_CM = 0.8, 0.4
 _TAKES_OVER = 1.5
 """Another direction takes over when it is this many times stronger."""
 _TINY_CM = 1.5
-_TINY_SHARE = 0.15
+_TINY_SHARE = 0.06
 """Phrases shorter than this, or than this share of the path, join a neighbour."""
 _CM_PER_DEG = 1.0 / 6.0
 """Rotation counts like translation: 15 degrees like 2.5 cm."""

@@ -69,7 +69,7 @@ class Scale:
         if parts.numerator != 1:
             texts = (self.spoken(n) if minimal else self.written(n) for n in range(1, self.most + 1))
             return " | ".join(f'"{text}"' for text in texts)
-        fractions = [f"{Fraction(n) * parts:.{self.decimals}f}"[2:] for n in range(1, parts.denominator)]
+        fractions = [self.written(n)[2:] for n in range(1, parts.denominator)]
         if minimal:
             fractions = [text.rstrip("0") for text in fractions]
         below = whole_numbers(1, int(self.limit) - 1)
