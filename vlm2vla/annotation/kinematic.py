@@ -84,8 +84,10 @@ class KinematicAnnotator:
                 task = replace(task, object=hint.removeprefix("the ").removeprefix("The "), understood=True)
         # Always on reached motion: commands can go on where the arm stands still.
         reached = rows if self.config.motion == "reached" else motion.actions(episode, "reached")
-        found = segmentation.phases(reached, episode.states[:, 6], episode.rate_hz, start=start, end=end)
         events = segmentation.gripper_events(reached[:, 6], episode.rate_hz)
+        if _is_idle(reached[start:end]) and not any(start <= step < end for step, _ in events):
+            return [_Span(start, end, "Hold still")]
+        found = segmentation.phases(reached, episode.states[:, 6], episode.rate_hz, start=start, end=end)
         texts = _texts(found, reached, events, task, episode.rate_hz)
         return _join([_Span(phase.start, phase.end, text) for phase, text in zip(found, texts, strict=True)])
 
@@ -139,9 +141,7 @@ def _texts(
     deed_from = _deed_from(found, rows, rate_hz) if task.kind == "contact" and not closings else None
     texts = []
     for index, phase in enumerate(found):
-        if len(found) == 1 and _is_idle(rows[phase.start : phase.end], phase):
-            texts.append("Hold still")
-        elif phase.event:
+        if phase.event:
             texts.append(_event_text(phase, task))
         elif phase.holding:
             following = found[index + 1] if index + 1 < len(found) else None
@@ -157,9 +157,9 @@ def _texts(
     return texts
 
 
-def _is_idle(rows: np.ndarray, phase: Phase) -> bool:
+def _is_idle(rows: np.ndarray) -> bool:
     moved = np.abs(rows[:, :6]).sum(axis=0)
-    return not phase.event and moved[:3].sum() < IDLE_M and moved[3:].sum() < IDLE_RAD
+    return bool(moved[:3].sum() < IDLE_M and moved[3:].sum() < IDLE_RAD)
 
 
 def _deed_from(found: list[Phase], rows: np.ndarray, rate_hz: float) -> int | None:

@@ -119,20 +119,19 @@ def phases(
     found: list[Phase] = []
     holding = _holding_at(rows[:, 6], rate_hz, start)
     at = start
-    for step, event in gripper_events(rows[:, 6], rate_hz, first=start):
-        if step >= stop:
-            break
+    events = [entry for entry in gripper_events(rows[:, 6], rate_hz, first=start) if entry[0] < stop]
+    for (step, event), following in zip(events, [*(step for step, _ in events[1:]), stop], strict=False):
         if event == "open" and not holding:
             continue  # the fingers open on the way to the object: part of the approach
         found += _free(rows, at, step, rate_hz, holding)
-        settled = _settled(measured, rows, step, stop, rate_hz)
+        settled = _settled(measured, rows, step, following, rate_hz)
         found.append(Phase(step, settled, event, holding))
         holding = event == "close"
         at = settled
     found += _free(rows, at, stop, rate_hz, holding)
     found = _absorb(found, rows, shortest)
     found = _lead_in(found, rows)
-    found = _lengthen(found, shortest)
+    found = _absorb(_lengthen(found, shortest), rows, shortest)
     found = _limit(found, 2 + round((stop - start) / rate_hz / 2.5))
     return [replace(phase, heading=heading_of(rows[phase.start : phase.end])) for phase in found]
 
