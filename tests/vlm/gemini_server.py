@@ -75,9 +75,11 @@ class GeminiServer:
         with self._lock:
             self.log.append(row)
             self.bodies.append(body)
-            if self.log_path:
-                with open(self.log_path, "a") as file:
-                    file.write(json.dumps(row) + "\n")
+
+    def write(self, row: dict) -> None:
+        if self.log_path:
+            with self._lock, open(self.log_path, "a") as file:
+                file.write(json.dumps(row) + "\n")
 
     def paid(self, kind: str | None = None) -> list[dict]:
         """Delivered replies that cost money."""
@@ -124,14 +126,17 @@ class _Handler(BaseHTTPRequestHandler):
             status, answer = 200, generated(fault, body, self.fake.model_version or model)
         if fault == "hang":
             time.sleep(self.fake.hang_s)
-        delivered = fault not in ("hang", "cut") and self.reply(status, answer)
-        if fault in ("hang", "cut"):
-            self.cut(answer if fault == "cut" else None)
-        row = self.row(kind_of(body), body) | {"status": status, "fault": fault, "delivered": delivered}
-        row["paid"] = delivered and status == 200
-        if row["paid"]:
-            row["usage"] = answer["usageMetadata"]
+        row = self.row(kind_of(body), body) | {"status": status, "fault": fault}
+        row["paid"] = status == 200 and fault not in ("hang", "cut")
+        row["usage"] = answer.get("usageMetadata")
+        # Noted before it is sent, so that a client that has the reply finds it noted.
         self.fake.record(row, body)
+        if fault in ("hang", "cut"):
+            row["delivered"] = False
+            self.cut(answer if fault == "cut" else None)
+        elif not self.reply(status, answer):
+            row["delivered"] = row["paid"] = False
+        self.fake.write(row)
 
     def row(self, kind: str, body: dict) -> dict:
         digest = hashlib.sha1(json.dumps(body["contents"], sort_keys=True).encode()).hexdigest()[:12]
