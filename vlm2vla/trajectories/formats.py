@@ -12,7 +12,7 @@ from typing import Protocol
 
 from vlm2vla.config import did_you_mean
 from vlm2vla.errors import FormatError, TrajectoryError
-from vlm2vla.trajectories import bridge_raw, bridge_rlds
+from vlm2vla.trajectories import bridge_raw, bridge_rlds, lerobot_layout, lerobot_reader
 from vlm2vla.trajectories.validation import OnError
 from vlm2vla.types import Episode, FrameSource, Source
 
@@ -42,6 +42,8 @@ class Reader:
 READERS: dict[str, Reader] = {
     bridge_rlds.FORMAT: Reader(bridge_rlds.read, bridge_rlds.count, bridge_rlds.cameras),
     bridge_raw.FORMAT: Reader(bridge_raw.read, bridge_raw.count, bridge_raw.cameras),
+    lerobot_reader.FORMAT_V2: Reader(lerobot_reader.read, lerobot_reader.count, lerobot_reader.cameras),
+    lerobot_reader.FORMAT_V3: Reader(lerobot_reader.read, lerobot_reader.count, lerobot_reader.cameras),
 }
 
 
@@ -176,4 +178,7 @@ def _kind(folder: Path, files: list[str]) -> str:
         return bridge_rlds.FORMAT
     if bridge_raw.MARK in files:
         return bridge_raw.FORMAT
+    if (folder / lerobot_layout.INFO).is_file():
+        version = lerobot_layout.peek_version(folder)
+        return lerobot_reader.FORMAT_V3 if version == 3 else lerobot_reader.FORMAT_V2
     return ""

@@ -225,7 +225,7 @@ class _File:
     def __init__(self, path: Path, mtime_ns: int):
         self.path, self.mtime_ns = path, mtime_ns
         try:
-            self._parquet = pq.ParquetFile(path)
+            self._parquet = pq.ParquetFile(path, page_checksum_verification=True)
             self._light = self._parquet.read(columns=list(_LIGHT))
         except (OSError, pa.ArrowException) as error:
             raise WorkspaceError(
@@ -257,7 +257,7 @@ class _File:
         return _row(table, number - int(self._starts[group]))
 
     def rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        parquet = pq.ParquetFile(self.path)
+        parquet = pq.ParquetFile(self.path, page_checksum_verification=True)
         for group in range(parquet.num_row_groups):
             table = parquet.read_row_group(group, use_threads=False)
             for offset in range(table.num_rows):
@@ -302,7 +302,7 @@ class _Writer:
             return
         try:
             if self._writer is None:
-                self._writer = pq.ParquetWriter(self._part, _SCHEMA, compression="zstd")
+                self._writer = pq.ParquetWriter(self._part, _SCHEMA, compression="zstd", write_page_checksum=True)
             self._writer.write_table(pa.Table.from_pylist(self._rows, _SCHEMA), row_group_size=_GROUP_ROWS)
         except OSError as error:
             raise WorkspaceError(f"cannot write the index file {self._part}: {error}") from error

@@ -79,6 +79,7 @@ def make_episode(
         if commands.shape != states.shape:
             refuse(f"{len(commands)} actions for {len(states)} states; they must be equal in number")
         _check_commands(commands, embodiment, refuse)
+        _check_gripper_agrees(commands, states, refuse)
         notes += _command_notes(commands, states)
     for array in (states, commands):
         if array is not None:
@@ -202,6 +203,16 @@ def _check_commands(commands: np.ndarray, embodiment: Embodiment, refuse: Callab
         refuse(
             f"gripper commands run from {gripper.min():.3g} to {gripper.max():.3g}, not from 0 (closed) to 1 (open); "
             "in rescaled clips +1 means closed: restore open = (value < 0), then import again"
+        )
+
+
+def _check_gripper_agrees(commands: np.ndarray, states: np.ndarray, refuse: Callable[[str], None]) -> None:
+    """Commanded and measured gripper must count the same way; the measured one follows a step later."""
+    told, measured = commands[:-1, 6], states[1:, 6]
+    if min(told.std(), measured.std()) > 0.2 and np.corrcoef(told, measured)[0, 1] < -0.5:
+        refuse(
+            "gripper command and measured opening move against each other; one of them counts 1 as closed: turn it "
+            "round in the source (1 open, 0 closed)"
         )
 
 
