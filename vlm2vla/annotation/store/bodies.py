@@ -24,6 +24,11 @@ def storable(text: str, what: str) -> str:
     return text
 
 
+def searchable(text: str) -> str:
+    """`text` as something to look for; what no database can hold becomes a character that nothing contains."""
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace").replace("\x00", "\ufffd")
+
+
 def dump_body(annotated: AnnotatedEpisode) -> str:
     """The text to store.
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 
 from vlm2vla.annotation.store.faults import explained, name_of, parse_url
 from vlm2vla.annotation.store.schema import upgrade
@@ -78,6 +79,7 @@ class Database:
             options = f"-c lock_timeout={int(self.wait_s * 1000)}"
             return create_engine(self.url, pool_pre_ping=True, connect_args={"options": options}, **pool)
         engine = create_engine(self.url, connect_args={"timeout": self.wait_s}, **pool)
+        engine.dialect.statement_compiler = _HintingCompiler
         event.listen(engine, "connect", self._prepare)
         event.listen(engine, "begin", _begin)
         return engine
@@ -114,6 +116,14 @@ class Database:
                 if raw is not None:
                     connection.rollback()
                     raw.execute("PRAGMA foreign_keys=ON")
+
+
+class _HintingCompiler(SQLiteCompiler):
+    """Writes `with_hint(table, "INDEXED BY ...", "sqlite")`, which SQLAlchemy leaves out for SQLite."""
+
+    def get_from_hint_text(self, table: Any, text: str | None) -> str | None:
+        """The hint as it is."""
+        return text
 
 
 def _begin(connection: Connection) -> None:

@@ -5,7 +5,7 @@ from typing import get_args
 from sqlalchemy import Connection, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from vlm2vla.annotation.store.bodies import storable
+from vlm2vla.annotation.store.bodies import searchable, storable
 from vlm2vla.annotation.store.revisions import find_item
 from vlm2vla.annotation.store.tables import ITEM, LEASE, RATING
 from vlm2vla.annotation.store.values import Lease, Rating
@@ -35,7 +35,7 @@ def lease_of(connection: Connection, episode_id: str, now: str) -> Lease | None:
     query = (
         select(LEASE.c.holder, LEASE.c.acquired_at, LEASE.c.expires_at)
         .join(ITEM, ITEM.c.id == LEASE.c.item_id)
-        .where(ITEM.c.episode_id == episode_id, LEASE.c.expires_at > now)
+        .where(ITEM.c.episode_id == searchable(episode_id), LEASE.c.expires_at > now)
     )
     row = connection.execute(query).one_or_none()
     return Lease(episode_id, row.holder, row.acquired_at, row.expires_at) if row is not None else None
@@ -48,7 +48,7 @@ def release(connection: Connection, episode_id: str, reviewer: str) -> bool:
         NotFoundError: No such episode.
     """
     item = find_item(connection, episode_id)
-    gone = delete(LEASE).where(LEASE.c.item_id == item.id, LEASE.c.holder == reviewer)
+    gone = delete(LEASE).where(LEASE.c.item_id == item.id, LEASE.c.holder == searchable(reviewer))
     return connection.execute(gone).rowcount > 0
 
 

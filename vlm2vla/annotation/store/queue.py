@@ -10,17 +10,18 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from vlm2vla.annotation.store.bodies import storable
-from vlm2vla.annotation.store.tables import ITEM, LEASE
+from vlm2vla.annotation.store.bodies import searchable, storable
+from vlm2vla.annotation.store.tables import ITEM, LEASE, WIDE_INDEX
 from vlm2vla.annotation.store.values import Counts, ItemRow, QueueOrder, QueuePage, QueueQuery, QueueRow
 from vlm2vla.errors import ConfigError
 from vlm2vla.types import STATUSES
 
 _KEY_CHARACTERS = 100
 _BATCH = 500
+_MAX_SEARCH = 1000  # characters; SQLite refuses very long patterns
 _MAX_WORDS = 12
 # Column, and whether the highest comes first.
 _ORDERS: dict[QueueOrder, tuple[ColumnElement[Any], bool]] = {
@@ -48,8 +49,8 @@ def register(connection: Connection, items: Iterable[ItemRow]) -> int:
         new = {values["episode_id"]: values for values in batch if values["episode_id"] not in known}
         if new:
             dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-            done = connection.execute(dialect.insert(ITEM).on_conflict_do_nothing(), list(new.values()))
-            added += done.rowcount
+            insert = dialect.insert(ITEM).on_conflict_do_nothing().returning(ITEM.c.id)
+            added += len(connection.execute(insert, list(new.values())).all())
         for values in batch:
             row = known.get(values["episode_id"])
             if row is not None and any(getattr(row, name) != values[name] for name in names):
@@ -64,22 +65,27 @@ def page(connection: Connection, query: QueueQuery, limit: int, after: str, now:
         ConfigError: The cursor is not of this order.
     """
     filters = conditions(query, now)
-    total = _total(connection, query, filters, now)
-    found = list(connection.execute(_ordered(query, filters, after).limit(limit + 1)))
-    shown = found[:limit]
+    found = _first(connection, query, filters, after, limit + 1)
+    shown, more = found[:limit], len(found) > limit
+    total = connection.execute(_scan(select(func.count()), filters)).scalar_one() if after or more else len(found)
     holders = _holders(connection, [row.id for row in shown], now)
     rows = tuple(_queue_row(row, holders.get(row.id, "")) for row in shown)
-    return QueuePage(rows, total, cursor_of(query.order, shown[-1]) if len(found) > limit else "")
+    return QueuePage(rows, total, cursor_of(query.order, shown[-1]) if more else "")
 
 
 def counts(connection: Connection, dataset: str, now: str) -> Counts:
     """Items by status; one data set, or all."""
     by_status = dict.fromkeys(STATUSES, 0)
-    query = select(ITEM.c.status, func.count()).group_by(ITEM.c.status)
+    # Grouped as the index is sorted, so that nothing is sorted for it.
+    query = select(ITEM.c.dataset, ITEM.c.status, func.count()).group_by(ITEM.c.dataset, ITEM.c.status)
     held = select(func.count()).select_from(ITEM).where(ITEM.c.status == "pending", ITEM.c.id.in_(_live(now)))
     if dataset:
-        query, held = query.where(ITEM.c.dataset == dataset), held.where(ITEM.c.dataset == dataset)
-    by_status.update(connection.execute(query).tuples())
+        query, held = (
+            query.where(ITEM.c.dataset == searchable(dataset)),
+            held.where(ITEM.c.dataset == searchable(dataset)),
+        )
+    for _, status, number in connection.execute(query):
+        by_status[status] += number
     working = connection.execute(held).scalar_one()
     by_status["pending"] -= working
     by_status["in_review"] += working
@@ -95,14 +101,16 @@ def next_item(connection: Connection, query: QueueQuery, reviewer: str, after: s
     open_ones = [status for status in query.statuses if status not in ("accepted", "rejected")]
     wanted = open_ones or query.statuses or ("pending", "in_review")
     filters = [*conditions(query, now, statuses=False), _status_is(wanted, now, mine=reviewer)]
-    others = select(LEASE.c.item_id).where(LEASE.c.expires_at > now, LEASE.c.holder != reviewer)
-    filters += [ITEM.c.id.not_in(others), ITEM.c.episode_id != after]
-    start = connection.execute(select(*ITEM.c).where(ITEM.c.episode_id == after)).one_or_none() if after else None
-    for cursor in [cursor_of(query.order, start), ""] if start is not None else [""]:
-        row = connection.execute(_ordered(query, filters, cursor).limit(1)).first()
-        if row is not None:
-            return row.episode_id
-    return None
+    others = select(LEASE.c.item_id).where(LEASE.c.expires_at > now, LEASE.c.holder != searchable(reviewer))
+    filters += [ITEM.c.id.not_in(others), ITEM.c.episode_id != searchable(after)]
+    start = (
+        connection.execute(select(*ITEM.c).where(ITEM.c.episode_id == searchable(after))).one_or_none()
+        if after
+        else None
+    )
+    cursor = cursor_of(query.order, start) if start is not None else ""
+    found = _first(connection, query, filters, cursor, 1, wrap=True)
+    return found[0].episode_id if found else None
 
 
 def conditions(query: QueueQuery, now: str, *, statuses: bool = True) -> list[ColumnElement[bool]]:
@@ -114,12 +122,12 @@ def conditions(query: QueueQuery, now: str, *, statuses: bool = True) -> list[Co
         head = ITEM.c.source.in_([source for source in query.sources if source == "person"])
         found.append(or_(ITEM.c.machine.in_([source for source in query.sources if source != "person"]), head))
     if query.datasets:
-        found.append(ITEM.c.dataset.in_(query.datasets))
+        found.append(ITEM.c.dataset.in_([searchable(name) for name in query.datasets]))
     if query.reviewer:
-        found.append(ITEM.c.reviewer == query.reviewer)
+        found.append(ITEM.c.reviewer == searchable(query.reviewer))
     if query.min_risk > 0:
         found.append(ITEM.c.risk >= query.min_risk)
-    for word in query.search.casefold().replace("\x00", " ").split()[:_MAX_WORDS]:
+    for word in searchable(query.search[:_MAX_SEARCH]).casefold().split()[:_MAX_WORDS]:
         found.append(ITEM.c.search_text.contains(word, autoescape=True))
     return found
 
@@ -140,25 +148,45 @@ def _read_cursor(cursor: str, order: QueueOrder) -> tuple[Any, int]:
     return key, item_id
 
 
-def _ordered(query: QueueQuery, filters: list[ColumnElement[bool]], after: str) -> Select[Any]:
+def _first(
+    connection: Connection,
+    query: QueueQuery,
+    filters: list[ColumnElement[bool]],
+    after: str,
+    limit: int,
+    *,
+    wrap: bool = False,
+) -> list[Row[Any]]:
+    """The first rows behind the cursor (then, with `wrap`, those before it): ids from an index alone, then the rows."""
     column, highest_first = _ORDERS[query.order]
     # Ids run with the time of import; the last saved first means the last imported first, too.
     ids_down = query.order == "newest"
-    statement = select(ITEM.c.id, *_SHOWN, ITEM.c.instruction_key).where(*filters)
+    order = [column.desc() if highest_first else column, ITEM.c.id.desc() if ids_down else ITEM.c.id.asc()]
+    ids = _scan(select(ITEM.c.id), filters)
     if after:
         key, item_id = _read_cursor(after, query.order)
         beyond = column < key if highest_first else column > key
-        # The first condition is implied by the second; it lets the database start in the middle of the index.
+        # The first condition is implied by the second; it lets the database start in the middle of an index.
         start = column <= key if highest_first else column >= key
-        further = ITEM.c.id < item_id if ids_down else ITEM.c.id > item_id
-        statement = statement.where(and_(start, or_(beyond, further)))
-    return statement.order_by(
-        column.desc() if highest_first else column, ITEM.c.id.desc() if ids_down else ITEM.c.id.asc()
-    )
+        behind = and_(start, or_(beyond, ITEM.c.id < item_id if ids_down else ITEM.c.id > item_id))
+        if wrap:
+            order.insert(0, case((behind, 0), else_=1))
+        else:
+            ids = ids.where(behind)
+    found = connection.execute(ids.order_by(*order).limit(limit)).scalars().all()
+    rows = connection.execute(select(ITEM.c.id, *_SHOWN, ITEM.c.instruction_key).where(ITEM.c.id.in_(found)))
+    place = {item_id: index for index, item_id in enumerate(found)}
+    return sorted(rows, key=lambda row: place[row.id])
 
 
-def _total(connection: Connection, query: QueueQuery, filters: list[ColumnElement[bool]], now: str) -> int:
-    return connection.execute(select(func.count()).select_from(ITEM).where(*filters)).scalar_one()
+def _scan(statement: Select[Any], filters: list[ColumnElement[bool]]) -> Select[Any]:
+    """`statement` over the items that pass.
+
+    SQLite cannot guess how many rows a filter leaves: it would walk an index in the order asked for and fetch every
+    row for a word that is in none. Scanning the wide index takes the same short time whatever the filter.
+    """
+    statement = statement.select_from(ITEM).where(*filters)
+    return statement.with_hint(ITEM, f"INDEXED BY {WIDE_INDEX}", "sqlite") if filters else statement
 
 
 def _live(now: str) -> Select[Any]:
@@ -169,7 +197,7 @@ def _status_is(statuses: Iterable[str], now: str, *, mine: str = "") -> ColumnEl
     """Any of `statuses` as of now; leases of `mine` count as none, for whoever looks for work."""
     wanted = list(statuses)
     plain = ITEM.c.status.in_(wanted)
-    live = _live(now).where(LEASE.c.holder != mine) if mine else _live(now)
+    live = _live(now).where(LEASE.c.holder != searchable(mine)) if mine else _live(now)
     if ("pending" in wanted) == ("in_review" in wanted):
         return plain
     if "pending" in wanted:

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, insert, select, update
 
-from vlm2vla.annotation.store.bodies import derive_status, dump_body, parse_body, storable
+from vlm2vla.annotation.store.bodies import derive_status, dump_body, parse_body, searchable, storable
 from vlm2vla.annotation.store.survival import refresh_survival
 from vlm2vla.annotation.store.tables import ITEM, REVISION
 from vlm2vla.annotation.store.values import SOURCES, NewRevision, Revision, RevisionInfo, RevisionKind
@@ -31,7 +31,7 @@ def find_item(connection: Connection, episode_id: str, *, lock: bool = False) ->
     Raises:
         NotFoundError: Not registered.
     """
-    query = select(ITEM.c.id, ITEM.c.head, ITEM.c.machine_head).where(ITEM.c.episode_id == episode_id)
+    query = select(ITEM.c.id, ITEM.c.head, ITEM.c.machine_head).where(ITEM.c.episode_id == searchable(episode_id))
     row = connection.execute(query.with_for_update() if lock else query).one_or_none()
     if row is None:
         raise NotFoundError(f"the annotation store has no episode {episode_id!r}; import it first")
@@ -47,7 +47,9 @@ def load(connection: Connection, episode_id: str, number: int | None = None) -> 
     """
     wanted = ITEM.c.head if number is None else number
     join = REVISION.join(ITEM, and_(ITEM.c.id == REVISION.c.item_id, REVISION.c.number == wanted))
-    row = connection.execute(select(*REVISION.c).select_from(join).where(ITEM.c.episode_id == episode_id)).one_or_none()
+    row = connection.execute(
+        select(*REVISION.c).select_from(join).where(ITEM.c.episode_id == searchable(episode_id))
+    ).one_or_none()
     if row is None:
         find_item(connection, episode_id)
         return None

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from vlm2vla.annotation.store import leases, queue, revisions
 from vlm2vla.annotation.store import survival as prompts
+from vlm2vla.annotation.store.bodies import searchable
 from vlm2vla.annotation.store.database import Database
 from vlm2vla.annotation.store.tables import ITEM
 from vlm2vla.annotation.store.values import (
@@ -172,7 +173,7 @@ class AnnotationStore:
             AnnotationError: A stored text is damaged and there is no `on_error`.
         """
         last = 0
-        wanted = [ITEM.c.dataset == dataset] if dataset else []
+        wanted = [ITEM.c.dataset == searchable(dataset)] if dataset else []
         wanted += [ITEM.c.status.in_(statuses)] if statuses else []
         while True:
             with self._database.read() as connection:

@@ -44,11 +44,14 @@ def upgrade() -> None:
     )
     risk = sa.text("risk DESC")
     op.create_index("ix_annotation_item_risk", "annotation_item", [risk, "id"])
-    op.create_index("ix_annotation_item_instruction", "annotation_item", ["instruction_key", "id"])
+    if op.get_bind().dialect.name == "sqlite":
+        wide = ["instruction_key", "id", "search_text", "status", "risk", "dataset", "source", "machine", "reviewer"]
+        op.create_index("ix_annotation_item_wide", "annotation_item", [*wide, "updated_at"])
+    else:
+        op.create_index("ix_annotation_item_instruction", "annotation_item", ["instruction_key", "id"])
     op.create_index("ix_annotation_item_updated", "annotation_item", ["updated_at", "id"])
     op.create_index("ix_annotation_item_dataset", "annotation_item", ["dataset", "id"])
     op.create_index("ix_annotation_item_count", "annotation_item", ["dataset", "status"])
-    op.create_index("ix_annotation_item_status", "annotation_item", ["status", risk, "id"])
     op.create_table(
         "annotation_revision",
         _item_id(),
