@@ -64,7 +64,9 @@ def set_text(annotated: AnnotatedEpisode, uid: str, level: Level, text: str) -> 
 def move_boundary(
     annotated: AnnotatedEpisode, uid: str, step: int, *, edge: Edge = "end", steps: int | None = None
 ) -> AnnotatedEpisode:
-    """Move the start or the end of a subtask to `step`; a neighbour that touches it there moves along.
+    """Move the start or the end of a subtask to `step`; the neighbour there begins or ends with it.
+
+    A gap or an overlap between the two is closed that way.
 
     Args:
         annotated: The annotation.
