@@ -65,6 +65,8 @@ def annotate(
     """Relabel imported episodes as subtask, motion plan and action chunk."""
     from vlm2vla import pipeline
 
+    if config.annotator == "gemini" and gemini.dry_run:
+        return _estimate(config, language, gemini, common)
     with _bar("annotate", common) as progress:
         report = pipeline.annotate(config, language, gemini, Workspace.open(common.workspace), progress)
     for error in report.errors:
@@ -77,6 +79,19 @@ def annotate(
         f" ({report.waiting} from before wait for --retry-failed); cost ${report.cost:.4f}"
     )
     return report.to_json()
+
+
+def _estimate(config: AnnotateConfig, language: LanguageConfig, gemini: GeminiConfig, common: Common) -> Report:
+    from vlm2vla import pipeline
+
+    with _bar("estimate", common) as progress:
+        cost = pipeline.estimate(config, language, gemini, Workspace.open(common.workspace), progress)
+    counted = "counted by the provider" if cost.counted else "estimated from their size"
+    _say(
+        f"{cost.episodes} episodes, {cost.requests} requests, {cost.input_tokens} tokens in ({counted}), "
+        f"{cost.output_tokens} out: ${cost.cost_usd:.2f}, at worst ${cost.worst_usd:.2f}; nothing was billed"
+    )
+    return {"annotated": 0, "failed": len(cost.errors), "cost": 0.0, "estimate": cost.to_json()}
 
 
 def check(config: Flat[CheckConfig] = CheckConfig(), common: Flat[Common] = Common()) -> Report:

@@ -10,6 +10,7 @@ import numpy as np
 
 from vlm2vla.annotation.annotator import Annotator
 from vlm2vla.annotation.checks import Finding, check, displacement_error, risk
+from vlm2vla.annotation.dry_run import CostEstimate, estimate_cost
 from vlm2vla.annotation.pairs import completed_pairs, movement_pairs
 from vlm2vla.annotation.run import AnnotateReport, EpisodeRef, annotate_episodes
 from vlm2vla.annotation.store import AnnotationStore, ItemRow, NewRevision
@@ -109,11 +110,10 @@ def annotate(
     """Annotate imported episodes and put the labels in the store; what a person edited stays the newest revision."""
     index, store = EpisodeIndex(workspace), open_store(workspace)
     register(index, store)
-    ids = config.episodes or tuple(index.ids(config.dataset))
     shelf = _Shelf(store, index, config.annotator)
     try:
         return annotate_episodes(
-            _Refs(ids[: config.limit or None], index),
+            _Refs.of(config, index),
             make_annotator(config.annotator, language, gemini),
             workspace.staged(config.annotator),
             concurrency=gemini.concurrency if config.annotator == "gemini" else 1,
@@ -128,11 +128,29 @@ def annotate(
         shelf.flush()
 
 
+def estimate(
+    config: AnnotateConfig,
+    language: LanguageConfig,
+    gemini: GeminiConfig,
+    workspace: Workspace,
+    progress: Progress = None,
+) -> CostEstimate:
+    """What `annotate` with Gemini would take; nothing that is billed is asked."""
+    episodes = _Refs.of(config, EpisodeIndex(workspace))
+    return estimate_cost(episodes, make_annotator("gemini", language, gemini), progress=progress)
+
+
 class _Refs(Sequence[EpisodeRef]):
     """Episodes by id, read when their turn comes."""
 
     def __init__(self, ids: Sequence[str], index: EpisodeIndex):
         self._ids, self._index = ids, index
+
+    @classmethod
+    def of(cls, config: AnnotateConfig, index: EpisodeIndex) -> "_Refs":
+        """The episodes that a config asks for."""
+        ids = config.episodes or index.ids(config.dataset)
+        return cls(ids[: config.limit or None], index)
 
     def __len__(self) -> int:
         return len(self._ids)
