@@ -33,8 +33,8 @@ class Call(BaseModel):
 def handler(function: Callable[[Any], Any]) -> Callable[[Any, gr.Request], dict[str, Any]]:
     """Make a server function of `function`, whose one argument is a subclass of Call.
 
-    The answer is {"ok": value}, {"error": message} or, for a save that came too late, {"conflict": what changed}; details of
-    unexpected errors go to the log only.
+    The answer is {"ok": value}, {"error": message} or, for a save that came too late, {"conflict": {"head": number}};
+    details of unexpected errors go to the log only.
     """
     (argument,) = inspect.signature(function).parameters.values()
 
@@ -54,9 +54,7 @@ def handler(function: Callable[[Any], Any]) -> Callable[[Any, gr.Request], dict[
             return {"error": str(error)[: MAX_TEXT * 2]}
         except Exception:
             log.exception("%s failed", function.__name__)
-            return {
-                "error": "Something went wrong in the studio; its log (logs/studio.log in the workspace) says what."
-            }
+            return {"error": "Something went wrong; logs/studio.log in the workspace says what."}
 
     serve.__name__ = function.__name__
     return serve

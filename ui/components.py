@@ -1,7 +1,7 @@
-"""The custom components of the studio: gr.HTML subclasses whose look and behaviour are static files, without a build step.
+"""The studio's components: gr.HTML subclasses whose look and behaviour are static files, without a build step.
 
-A component draws into its element with a JavaScript module of `ui/static`, asks the server through server functions, and
-never has its value set from Python: the page keeps its place while answers arrive. Knows nothing of episodes.
+A component draws into its element with a JavaScript module of `ui/static` and asks the server through server functions.
+Its value is never set from Python, so the page keeps its place while answers arrive. Knows nothing of episodes.
 """
 
 from collections.abc import Callable

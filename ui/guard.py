@@ -9,6 +9,7 @@ import base64
 import binascii
 import hmac
 import ipaddress
+import re
 import time
 from collections import deque
 from urllib.parse import urlsplit
@@ -23,21 +24,9 @@ from vlm2vla.errors import ConfigError
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
-# Doors of Gradio that the studio has no use for: remote tools, server-side fetches, files by path, saved states, uploads.
-CLOSED = (
-    "mcp",
-    "proxy=",
-    "deep_link",
-    "file=",
-    "file/",
-    "stream/",
-    "upload",
-    "vibe",
-    "undo-vibe",
-    "dev/",
-    "monitoring",
-)
-CLOSED_PREFIXES = tuple(f"{root}{door}" for root in ("/gradio_api/", "/") for door in CLOSED)
+# Doors of Gradio that the studio has no use for: remote tools, server-side fetches, files by path, uploads, ...
+CLOSED = re.compile(r"/(gradio_api/)?(mcp|proxy=|deep_link|file[=/]|stream/|upload|vibe|undo-vibe|dev/|monitoring)")
+HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::\d{1,5})?", re.ASCII)
 MAX_FAILURES = 10  # wrong passwords from one address within FAILURE_WINDOW_S before it has to wait
 FAILURE_WINDOW_S = 60.0
 MAX_NAME = 60
@@ -70,11 +59,9 @@ def check_bind(config: StudioConfig) -> None:
 
 
 def split_host(value: str) -> str:
-    """The name or address in a Host header, without the port, in lower case; "" when there is none."""
-    try:
-        return (urlsplit(f"//{value}").hostname or "").lower()
-    except ValueError:
-        return ""
+    """The name or address in a Host header, without the port, in lower case; "" when it is not a plain one."""
+    found = HOST.fullmatch(value)
+    return found[1].strip("[]").lower() if found else ""
 
 
 class Guard:
@@ -120,7 +107,7 @@ class Guard:
             "sec-fetch-dest", ""
         ) not in ("document", ""):
             return PlainTextResponse("Other sites may not embed the studio.", 403)
-        if scope["path"].startswith(CLOSED_PREFIXES):
+        if CLOSED.match(scope["path"]):
             return PlainTextResponse("Not found", 404)
         return None
 

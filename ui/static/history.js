@@ -17,5 +17,8 @@ export function changeList(changes) {
 
 function difference(row) {
   const steps = ["start", "end"].includes(row.field);
-  return steps ? h("span", { class: "vs-diff" }, h("del", {}, String(row.was)), " ", h("ins", {}, String(row.now))) : diffNode(row.was, row.now);
+  return steps ? h("span", { class: "vs-diff" }, h("del", {}, shown(row, row.was)), " ", h("ins", {}, shown(row, row.now))) : diffNode(row.was, row.now);
 }
+
+// The page counts steps from 1; the end of a half-open span is its last step, counted so.
+const shown = (row, step) => String(Number(step) + (row.field === "start" ? 1 : 0));

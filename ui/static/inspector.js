@@ -22,13 +22,13 @@ export function mountInspector(element, server) {
   const past = h("details", { class: "vs-history" }, h("summary", {}, "History"), h("div", {}));
   past.addEventListener("toggle", () => drawHistory());
   const verdict = makeReview();
-  const form = h("div", { class: "vs-form" }, head, fields.subtask.element, fields.plan.element, fields.chunk.element, findings, past);
+  const form = h("div", { class: "vs-form" }, fields.subtask.element, fields.plan.element, fields.chunk.element, findings, past);
   const instead = h("div", { class: "vs-instead" });
-  fill(element, h("div", { class: "vs-inspector" }, form, verdict.element, instead));
+  fill(element, h("div", { class: "vs-inspector" }, head, form, verdict.element, instead));
 
   function draw() {
     const view = state.view, span = spanOf(state.span);
-    form.hidden = verdict.element.hidden = !span;
+    head.hidden = form.hidden = verdict.element.hidden = !span;
     instead.hidden = Boolean(span);
     if (view && !span) { if (!instead.querySelector(".vs-nolabels")) fill(instead, noLabels()); return; }
     if (!span) { fill(instead); return; }
@@ -55,7 +55,8 @@ export function mountInspector(element, server) {
     if (past.open) fill(past.lastChild, historyList(entries, state.view.revision, (number) => change("revert", { to: number })));
   }
 
-  for (const topic of ["view", "span"]) on(topic, draw);
+  on("view", draw);
+  on("span", () => { form.scrollTop = 0; draw(); });
   on("focus", (level) => fields[level]?.focus());
   register(server);
   draw();
