@@ -45,8 +45,7 @@ class GeminiServer:
         self.under_way = self.most_under_way = 0
         self._random, self._lock = random.Random(seed), threading.Lock()
         handler = type("Handler", (_Handler,), {"fake": self})
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), handler)
-        self._http.daemon_threads = True
+        self._http = _QuietServer(("127.0.0.1", port), handler)
         self.url = f"http://127.0.0.1:{self._http.server_port}"
 
     def __enter__(self):
@@ -84,6 +83,13 @@ class GeminiServer:
     def paid(self, kind: str | None = None) -> list[dict]:
         """Delivered replies that cost money."""
         return [row for row in self.log if row["paid"] and (kind is None or row["kind"] == kind)]
+
+
+class _QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_):
+        """Clients that are killed or give up are what this server is for."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -37,7 +37,7 @@ class CostEstimate:
     counted: bool
     errors: tuple[dict[str, str], ...] = ()
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self)
 

@@ -257,7 +257,9 @@ class _Run:
     def failure(self, ref, before: Staged, checkpoint: Checkpoint | None, error: Exception, *, record: bool):
         """The outcome of an episode that was not annotated; staged as failed if `record`."""
         after = checkpoint.staged if checkpoint else before
-        if record:
+        if checkpoint and checkpoint.refused:
+            record = True
+        elif record:
             after = replace(after, status="failed", error=error_row(error))
             try:
                 self.folder.save(after)

@@ -155,6 +155,13 @@ class StagingFolder:
                 sent.pop(row["request"], None)
         return sent
 
+    def _end_last_line(self) -> None:
+        """A kill may have cut the journal's last line off; what is appended must not become part of it."""
+        path = self.folder / _JOURNAL
+        if path.exists() and not path.read_bytes().endswith(b"\n"):
+            with open(path, "a") as file:
+                file.write("\n")
+
     def recover(self) -> tuple[Staged, ...]:
         """Find requests that were under way when an earlier run was killed, and record their episodes as failed.
 
@@ -162,6 +169,7 @@ class StagingFolder:
         Call it with the folder locked.
         """
         interrupted: list[Staged] = []
+        self._end_last_line()
         for request_id, row in self.open_requests().items():
             staged = self.load(row["episode"]) or Staged(row["episode"])
             if request_id not in staged.requests:
@@ -191,6 +199,8 @@ class Checkpoint:
         self._folder = folder
         self.staged = staged
         self._open: tuple[str, ...] = ()
+        self.refused = False
+        """Whether `refuse` has recorded the failure of this attempt."""
 
     @property
     def paid(self) -> Usage:
@@ -217,23 +227,25 @@ class Checkpoint:
     def reply(self, name: str, key: str, usage: Usage, values: Mapping[str, Any]) -> None:
         """A usable reply arrived: it is on disk when this returns."""
         row = {"key": key, "usage": asdict(usage), **values}
-        self._update(usage, replies={**self.staged.replies, name: row})
+        self._update(usage, "started", None, replies={**self.staged.replies, name: row})
 
     def refuse(self, name: str, error: Exception, usage: Usage) -> None:
-        """Keep a reply aside that could not be used: one that just came and took `usage`, or a stored one."""
+        """The annotation fails on a reply: one that just came and took `usage`, or a stored one. It is kept aside.
+
+        The failure is recorded in the same write: a kill in between must not lead to asking, and paying, again.
+        """
         replies = dict(self.staged.replies)
         stored = replies.pop(name, None)
         if stored is None and usage == Usage() and not self._open:
             return  # nothing came, nothing was paid
         taken = usage + (Usage(**stored["usage"]) if stored else Usage())
         row = {"name": name, "error": error_row(error), "reply": stored, "usage": asdict(taken)}
-        self._update(usage, replies=replies, refused=(*self.staged.refused, row))
+        self.refused = True
+        self._update(usage, "failed", row["error"], replies=replies, refused=(*self.staged.refused, row))
 
-    def _update(self, usage: Usage, **changes: Any) -> None:
-        requests = (*self.staged.requests, *self._open)
-        self.staged = replace(
-            self.staged, status="started", error=None, paid=self.staged.paid + usage, requests=requests, **changes
-        )
+    def _update(self, usage: Usage, status: StagedStatus, error: Mapping[str, Any] | None, **changes: Any) -> None:
+        requests, paid = (*self.staged.requests, *self._open), self.staged.paid + usage
+        self.staged = replace(self.staged, status=status, error=error, paid=paid, requests=requests, **changes)
         self._folder.save(self.staged)
         for request_id in self._open:
             self._folder.journal("ended", request_id)
