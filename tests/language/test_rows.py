@@ -100,6 +100,8 @@ def test_values_between_the_steps_are_kept_as_written():
         ("[[1e2, 0, 0, 1]]", 2, "plain number"),
         ("[[0x1, 0, 0, 1]]", 2, "plain number"),
         ("[[1.2.3, 0, 0, 1]]", 2, "plain number"),
+        ("[[1.2., 0, 0, 1]]", 2, "plain number"),
+        ("[[\u0661, 0, 0, 1]]", 2, "plain number"),
         ("[[1_0, 0, 0, 1]]", 2, "plain number"),
         ("[[--1, 0, 0, 1]]", 2, "plain number"),
         ("[[True, 0, 0, 1]]", 2, "plain number"),

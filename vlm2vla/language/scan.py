@@ -13,8 +13,8 @@ _FENCE = r"(?:```(?:[a-z]+(?=[ \t]*\n))?\s*)?"
 _LABEL = r"(?:(?:the\s+)?(?:next\s+)?(?:actions?(?:[ _]chunk)?|chunk|answer)\s*[:=]\s*)?"
 _OPENING = re.compile(rf"\s*{_FENCE}{_LABEL}{_FENCE}", re.IGNORECASE)
 # Plain decimals only: no exponents, no NaN, no Infinity, and few enough digits to be a length.
-NUMBER = r"[+\-\u2212]?(?:\d{1,6}(?:\.\d{1,12})?|\.\d{1,12})"
-_NUMBER = re.compile(NUMBER + r"\.?(?![\w.])")
+NUMBER = r"[+\-\u2212]?(?:[0-9]{1,6}(?:\.[0-9]{1,12})?|\.[0-9]{1,12})"
+_NUMBER = re.compile(rf"(?:{NUMBER}|[+\-\u2212]?[0-9]{{1,6}}\.)(?![\w.])")
 _SPACE = re.compile(r"\s*")
 
 

@@ -43,7 +43,7 @@ _SAME |= {"anticlockwise": "counterclockwise"}
 _UNITS = {"cm": "cm", "centimeter": "cm", "centimeters": "cm", "centimetre": "cm", "centimetres": "cm"}
 _UNITS |= {"degree": "deg", "degrees": "deg", "deg": "deg", "\u00b0": "deg"}
 _TOKEN = re.compile(
-    rf"\s*(?:(?P<number>{NUMBER})(?!\d|\.\d)|(?P<word>[A-Za-z]+(?:-[A-Za-z]+)*|\u00b0)|(?P<mark>```|\S))"
+    rf"\s*(?:(?P<number>{NUMBER})(?![0-9]|\.[0-9])|(?P<word>[A-Za-z]+(?:-[A-Za-z]+)*|\u00b0)|(?P<mark>```|\S))"
 )
 
 
