@@ -160,6 +160,13 @@ def test_a_gripper_event_that_the_plan_leaves_out_is_a_warning(annotated, pick_a
     assert found(changed(annotated, GRASP, plan="move down"), pick_and_place, "warning") == {"plan-gripper-omitted"}
 
 
+def test_trigger_chatter_need_not_be_said(episode_factory):
+    moves = [(10, (9, 0, -6)), (8, (0, 0, 0)), (6, (0, 0, 6))]
+    episode = episode_factory(moves, [(12, 0), (13, 1), (14, 0)], instruction="grasp the cup")
+    plan = "move forward and down, then close the gripper, then move up"
+    assert found(one_span(episode, plan, "Grasp the cup"), episode, "error", "warning") == set()
+
+
 # Action text
 
 

@@ -21,7 +21,7 @@ MIN_PHASE_S = 0.6
 MIN_CUT_S = 0.6
 CHATTER_S = 0.3
 SETTLE_S = 1.2
-SETTLED = 0.03
+SETTLED_PER_S = 0.15
 LEAVING_M_S = 0.06
 REST_M = 0.02
 TURN_COSINE = 0.5
@@ -161,7 +161,8 @@ def _settled(measured: np.ndarray, rows: np.ndarray, step: int, stop: int, rate_
     earliest = step + max(2, round(0.4 * rate_hz))
     latest = min(stop, step + max(2, round(SETTLE_S * rate_hz)))
     for index in range(earliest, latest):
-        resting = abs(measured[min(index + 1, len(measured) - 1)] - measured[index]) <= SETTLED
+        change = abs(measured[min(index + 1, len(measured) - 1)] - measured[index])
+        resting = change <= SETTLED_PER_S / rate_hz
         speed = rows[index, :3] * rate_hz
         leaving = float(np.hypot(np.hypot(speed[0], speed[1]), max(speed[2], 0.0))) > LEAVING_M_S
         if resting or leaving:
