@@ -236,10 +236,9 @@ def subtasks_of(rows: list[tuple], first: int, end: int, name: str) -> list[dict
     subtasks = []
     for number, (start, stop) in enumerate(itertools.pairwise(bounds), 1):
         inside = [row for row in rows if start <= row[0] <= stop] or rows
+        verb = "Begin to" if number == 1 else "Go on to"
         plan = directions(inside[0][1:4], inside[-1][1:4])
-        subtasks.append(
-            {"subtask": f"Part {number}: {name}", "motion_plan": plan, "start_step": start, "end_step": stop}
-        )
+        subtasks.append({"subtask": f"{verb} {name}", "motion_plan": plan, "start_step": start, "end_step": stop})
     return subtasks
 
 

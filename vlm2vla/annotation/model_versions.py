@@ -54,5 +54,8 @@ def version_of(annotated: AnnotatedEpisode | Mapping[str, Any] | None) -> str:
     """Model version of an annotation, given as value or as JSON; "" when no model made it."""
     if annotated is None:
         return ""
-    rows = annotated.to_json()["provenance"] if isinstance(annotated, AnnotatedEpisode) else annotated["provenance"]
-    return next((row["model_version"] for row in reversed(rows) if row["model_version"]), "")
+    if isinstance(annotated, AnnotatedEpisode):
+        versions = [row.model_version for row in annotated.provenance]
+    else:
+        versions = [row["model_version"] for row in annotated["provenance"]]
+    return next((version for version in reversed(versions) if version), "")

@@ -61,7 +61,7 @@ class AnnotateReport:
 
     Attributes:
         annotated: Annotated by this run.
-        skipped: Annotated before.
+        skipped: Annotated before (or given twice).
         failed: Tried by this run, ended with a recorded error.
         waiting: Recorded as failed before, and not asked for again (see `retry_failed`).
         left: Not tried, because the run stopped early; None when the number is not known.
@@ -164,10 +164,15 @@ class _Run:
 
     def unfinished(self, episodes, retry_failed: bool, on_skipped) -> Iterator[EpisodeRef]:
         """The episodes to work on; the others are counted on the way."""
+        asked_for: set[str] = set()
         for item in episodes:
             if self.stopped:
                 return
             ref = item if isinstance(item, EpisodeRef) else EpisodeRef(item.id, lambda episode=item: episode)
+            if ref.id in asked_for:  # twice at the same time would be paid twice
+                self.step("skipped")
+                continue
+            asked_for.add(ref.id)
             before = self.folder.load(ref.id)
             if before and before.status == "annotated" and not self.redo:
                 self.versions.count(before.annotated)

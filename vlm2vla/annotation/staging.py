@@ -90,7 +90,7 @@ class StagingFolder:
             AnnotationError: The file is not a staged annotation.
         """
         path = self.path(episode_id)
-        if path.name not in self._present and not path.exists():
+        if path.name not in self._present:
             return None
         try:
             data = json.loads(path.read_bytes())
@@ -102,11 +102,12 @@ class StagingFolder:
             ) from error
 
     def save(self, staged: Staged, *, durable: bool = True) -> None:
-        """Write the state of one episode; `durable` also survives a power cut (slower)."""
+        """Write the state of one episode; `durable` also survives a power cut (slower, and laid out for reading)."""
         path = self.path(staged.episode_id)
         row = {name: getattr(staged, name) for name in staged.__dataclass_fields__}
-        row |= {"paid": asdict(staged.paid), "updated_at": _now()}
-        write_atomic(path, json.dumps(row, ensure_ascii=False, indent=1, default=str), durable=durable)
+        row |= {"paid": vars(staged.paid), "updated_at": _now()}
+        text = json.dumps(row, ensure_ascii=False, indent=1 if durable else None, default=str)
+        write_atomic(path, text, durable=durable)
         self._present.add(path.name)
 
     def __iter__(self) -> Iterator[Staged]:

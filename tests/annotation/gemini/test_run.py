@@ -75,6 +75,12 @@ def test_a_second_run_does_nothing_but_offers_what_is_there(many, tmp_path):
     assert offered == [(episode.id, episode.id) for episode in many]
 
 
+def test_an_episode_that_is_given_twice_is_paid_once(many, tmp_path, answer):
+    maker = gemini(answer)
+    report = annotate_episodes([many[0], many[0]], maker, tmp_path, concurrency=2)
+    assert (report.annotated, report.skipped, len(maker.vlm.requests)) == (1, 1, 2)
+
+
 def test_redo_annotates_again(many, tmp_path):
     annotate_episodes(many, Free(), tmp_path)
     assert annotate_episodes(many, Free(), tmp_path, redo=True).annotated == 10
