@@ -7,8 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import av
 import google_crc32c
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -210,6 +213,97 @@ class Rlds:
         data = bytearray(file.read_bytes())
         data[position] ^= 0x40
         file.write_bytes(data)
+
+
+def shade(step: int) -> np.ndarray:
+    """[32, 48, 3] picture whose left half tells the step, also after lossy coding."""
+    picture = np.full((32, 48, 3), 255, np.uint8)
+    picture[:, :24] = 12 * step
+    return picture
+
+
+def step_of(image: Image.Image) -> int:
+    """Inverse of `shade`."""
+    return round(float(np.asarray(image)[4:28, 4:20].mean()) / 12)
+
+
+class LeRobot:
+    """Writes data sets in the older layouts, which the library only reads."""
+
+    Motion = Motion
+    shade = staticmethod(shade)
+    step_of = staticmethod(step_of)
+    names = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
+
+    @staticmethod
+    def png(step: int) -> bytes:
+        out = io.BytesIO()
+        Image.fromarray(shade(step)).save(out, "PNG")
+        return out.getvalue()
+
+    @staticmethod
+    def video(path: Path, frames: int, *, rate: int = 5, codec: str = "libx264", picture=shade) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream(codec, rate=rate)
+            stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+            for step in range(frames):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(step), format="rgb24")))
+            container.mux(stream.encode())
+
+    def v21(self, root: Path, episodes: int = 2, steps: int = 12, **options: Any) -> Path:
+        """One data set; options: info (changes), columns (of episode number -> other columns), codec, rate."""
+        info = {
+            "codebase_version": "v2.1",
+            "robot_type": "widowx",
+            "total_episodes": episodes,
+            "chunks_size": 1,
+            "fps": 5,
+            "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
+            "video_path": "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
+            "features": {
+                "observation.images.top": {"dtype": "video", "shape": [32, 48, 3]},
+                "observation.state": {"dtype": "float32", "shape": [7], "names": {"motors": list(self.names)}},
+                "action": {"dtype": "float32", "shape": [7], "names": list(self.names)},
+                "annotation.anything": {"dtype": "binary", "shape": [1]},
+            },
+        } | options.get("info", {})
+        (root / "meta").mkdir(parents=True)
+        (root / "meta" / "info.json").write_text(json.dumps(info))
+        tasks = [f"put item {i} on plate" for i in range(episodes)]
+        lines = [json.dumps({"task_index": i, "task": task}) for i, task in enumerate(tasks)]
+        (root / "meta" / "tasks.jsonl").write_text("\n".join(lines))
+        rows = [
+            {"episode_index": i, "tasks": [tasks[i]], "length": steps, "task_data": {"x": 1}} for i in range(episodes)
+        ]
+        (root / "meta" / "episodes.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        for i in range(episodes):
+            motion = Motion(steps=steps, seed=i)
+            columns = {
+                "observation.state": motion.states.tolist(),
+                "action": motion.commands.tolist(),
+                "annotation.anything": [b"cposix\nsystem\n(S'touch /tmp/never'\ntR."] * steps,
+                "timestamp": (np.arange(steps) / 5).astype(np.float32),
+                "frame_index": np.arange(steps),
+                "episode_index": np.full(steps, i),
+                "index": np.arange(steps) + i * steps,
+                "task_index": np.full(steps, i),
+            } | options.get("columns", lambda i: {})(i)
+            columns = {name: values for name, values in columns.items() if values is not None}
+            values = {"episode_chunk": i, "episode_index": i, "chunk_index": 0, "file_index": i}
+            data = root / info["data_path"].format(**values)
+            data.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(pa.table(columns), data)
+            for key, feature in info["features"].items():
+                if feature["dtype"] == "video":
+                    place = root / info["video_path"].format(**values, video_key=key)
+                    self.video(place, steps, rate=options.get("rate", 5), codec=options.get("codec", "libx264"))
+        return root
+
+
+@pytest.fixture
+def lerobot() -> LeRobot:
+    return LeRobot()
 
 
 @pytest.fixture

@@ -162,3 +162,21 @@ def test_two_thousand_rows(tmp_path, workspace, rlds, episodes_like):
 def test_real_sample(shared_data, workspace):
     report = import_episodes(ImportConfig(shared_data / "octo-bridge-rlds"), workspace)
     assert (report.episodes, report.steps, report.added, report.errors) == (25, 250, 25, ())
+
+
+def test_a_damaged_byte_in_the_index_is_never_taken_for_a_number(tmp_path, workspace, rlds):
+    rlds.write(tmp_path / "data", rlds.episodes(3))
+    import_episodes(ImportConfig(tmp_path / "data"), workspace)
+    (file,) = workspace.episodes.iterdir()
+    whole = file.read_bytes()
+    correct = {episode.id: episode.states for episode in EpisodeIndex(workspace).episodes()}
+    refused = 0
+    for position in range(4, len(whole) - 8, 97):
+        file.write_bytes(whole)
+        rlds.flip(file, position)
+        try:
+            for id, states in correct.items():
+                np.testing.assert_array_equal(EpisodeIndex(workspace).get(id).states, states)
+        except (WorkspaceError, NotFoundError):
+            refused += 1
+    assert refused > 20

@@ -226,11 +226,11 @@ class _File:
         self.path, self.mtime_ns = path, mtime_ns
         try:
             self._parquet = pq.ParquetFile(path, page_checksum_verification=True)
+            if not self._parquet.schema_arrow.equals(_SCHEMA):
+                raise _damaged(path, "its columns are not those of this version")
             self._light = self._parquet.read(columns=list(_LIGHT))
         except (OSError, pa.ArrowException) as error:
-            raise WorkspaceError(
-                f"index file {path} is damaged ({error}); remove it and import those data again"
-            ) from error
+            raise _damaged(path, error) from error
         groups = (self._parquet.metadata.row_group(i).num_rows for i in range(self._parquet.num_row_groups))
         self._starts = np.cumsum([0, *groups])
         self._columns: dict[str, list[Any]] = {}
@@ -253,15 +253,24 @@ class _File:
 
     def row(self, number: int) -> dict[str, Any]:
         group = int(np.searchsorted(self._starts, number, side="right")) - 1
-        table = self._parquet.read_row_group(group, use_threads=False)
-        return _row(table, number - int(self._starts[group]))
+        return _row(self._group(self._parquet, group), number - int(self._starts[group]))
 
     def rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
         parquet = pq.ParquetFile(self.path, page_checksum_verification=True)
         for group in range(parquet.num_row_groups):
-            table = parquet.read_row_group(group, use_threads=False)
+            table = self._group(parquet, group)
             for offset in range(table.num_rows):
                 yield int(self._starts[group]) + offset, _row(table, offset)
+
+    def _group(self, parquet: pq.ParquetFile, group: int) -> pa.Table:
+        try:
+            return parquet.read_row_group(group, use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            raise _damaged(self.path, error) from error
+
+
+def _damaged(path: Path, error: Exception | str) -> WorkspaceError:
+    return WorkspaceError(f"index file {path} is damaged ({error}); remove it and import those data again")
 
 
 class _Writer:
