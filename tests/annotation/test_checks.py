@@ -160,6 +160,11 @@ def test_a_gripper_event_that_the_plan_leaves_out_is_a_warning(annotated, pick_a
     assert found(changed(annotated, GRASP, plan="move down"), pick_and_place, "warning") == {"plan-gripper-omitted"}
 
 
+def test_the_way_back_on_a_named_axis_is_named_too(episode_factory):
+    episode = episode_factory([(8, (0, 0, 9)), (8, (0, 0, -4)), (8, (12, 0, 0))], instruction="wipe the table")
+    assert found(one_span(episode, "move up, then move forward"), episode, "error", "warning") == {"plan-omits"}
+
+
 def test_trigger_chatter_need_not_be_said(episode_factory):
     moves = [(10, (9, 0, -6)), (8, (0, 0, 0)), (6, (0, 0, 6))]
     episode = episode_factory(moves, [(12, 0), (13, 1), (14, 0)], instruction="grasp the cup")
@@ -198,9 +203,15 @@ def test_a_wrong_unit_is_an_error(annotated, pick_and_place):
 
 
 def test_a_wrong_gripper_is_an_error(annotated, pick_and_place):
-    for index in (APPROACH, GRASP, CARRY, RELEASE):
+    for index in (APPROACH, GRASP, CARRY, RELEASE, LEAVE):
         wrong = with_rows(annotated, index, lambda rows: np.column_stack([rows[:, :3], 1 - rows[:, 3]]))
         assert found(wrong, pick_and_place) == {"chunk-gripper"}, index
+
+
+def test_a_gripper_that_acts_at_another_place_of_the_way_is_an_error(annotated, pick_and_place):
+    # The fingers close above the carrot instead of on it: the same changes, the same total.
+    wrong = with_rows(annotated, GRASP, lambda rows: np.column_stack([rows[:, :3], np.zeros(len(rows))]))
+    assert found(wrong, pick_and_place) == {"chunk-gripper-place"}
 
 
 def test_unreadable_action_text_is_an_error_that_says_where(annotated, pick_and_place):

@@ -17,6 +17,7 @@ from vlm2vla.types import ActionChunk, AnnotatedSubtask
 WARN_CM, ERROR_CM = 1.0, 1.5
 WARN_DEG, ERROR_DEG = 6.0, 10.0
 WAY_WARN_CM, WAY_ERROR_CM = 3.0, 5.0
+PLACE_WARN_CM, PLACE_ERROR_CM = 1.5, 3.0
 _STATES = {1.0: "open", 0.0: "closed"}
 
 
@@ -63,9 +64,25 @@ def _check_gripper(chunk: ActionChunk, subtask: AnnotatedSubtask, recording: Rec
     recorded = _changes([before, *recording.bits[start:end].tolist()])
     said = _changes([before, *chunk.gripper.tolist()])
     if said == recorded:
+        if len(said) > 1:
+            yield from _check_gripper_place(chunk, subtask, recording)
         return
     message = f"In the action text the gripper is {_told(said)}; in the recording it is {_told(recorded)}."
     yield Finding("error", "chunk-gripper", message, subtask.uid, start, end)
+
+
+def _check_gripper_place(chunk: ActionChunk, subtask: AnnotatedSubtask, recording: Recording) -> Iterator[Finding]:
+    """The gripper acts where it did on the way, not rows earlier or later."""
+    start, end = subtask.start_step, subtask.end_step
+    bits = np.array([recording.before(start), *chunk.gripper])
+    corners = np.vstack([np.zeros(3), np.cumsum(chunk.rows[:, :3], axis=0)])
+    said = corners[np.flatnonzero(np.diff(bits))]
+    done = [recording.path[step, :3] - recording.path[start, :3] for step, _ in recording.events(start, end)]
+    off = 100.0 * float(np.linalg.norm(said - np.array(done), axis=1).max())
+    if off > PLACE_WARN_CM:
+        message = f"In the action text the gripper acts {off:.1f} cm away from where it did."
+        severity = "error" if off > PLACE_ERROR_CM else "warning"
+        yield Finding(severity, "chunk-gripper-place", message, subtask.uid, start, end)
 
 
 def _changes(bits: list[float]) -> list[float]:

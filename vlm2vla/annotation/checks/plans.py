@@ -136,23 +136,23 @@ def _check_sequence(axes: list[_Axis], subtask: AnnotatedSubtask) -> Iterator[Fi
 
 
 def _check_omitted(axes: list[_Axis], subtask: AnnotatedSubtask) -> Iterator[Finding]:
-    """The leading motion of the span is named."""
+    """The leading motion of the span is named, and on an axis that is named both of its ways."""
     moved = [(abs(move.amount), axis, move.sign) for axis in axes if axis.index < 3 for move in axis.moves]
     if not moved:
         return
-    size, axis, sign = max(moved, key=lambda entry: entry[0])
-    if size < _OMITTED_M or sign in axis.named:
+    leading = max(moved, key=lambda entry: entry[0])
+    missing = [
+        (size, axis, sign)
+        for size, axis, sign in moved
+        if size >= _OMITTED_M and sign not in axis.named and (axis.named or (size, axis, sign) == leading)
+    ]
+    if not missing:
         return
-    still = not any(entry.named for entry in axes)
+    size, axis, sign = max(missing, key=lambda entry: entry[0])
+    still = not any(entry.named for entry in axes) and "still" in subtask.plan.lower()
     message = f"The plan does not say that the arm moved {_size(axis, sign)}."
-    yield Finding(
-        "error" if still and "still" in subtask.plan.lower() else "warning",
-        "plan-omits",
-        message,
-        subtask.uid,
-        subtask.start_step,
-        subtask.end_step,
-    )
+    where = (subtask.uid, subtask.start_step, subtask.end_step)
+    yield Finding("error" if still else "warning", "plan-omits", message, *where)
 
 
 def _check_gripper(subtask: AnnotatedSubtask, recording: Recording) -> Iterator[Finding]:
