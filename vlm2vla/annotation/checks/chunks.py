@@ -55,16 +55,19 @@ def check_chunk(subtask: AnnotatedSubtask, recording: Recording, action_form: Ac
     if off.deg > WARN_DEG:
         message = f"The rotations of the action text are {off.deg:.0f} degrees off the recorded ones."
         yield Finding("error" if off.deg > ERROR_DEG else "warning", "chunk-rotation", message, *where)
-    yield from _check_gripper(chunk, subtask, recording)
+    yield from _check_gripper(chunk, subtask, recording, place=off.cm <= WARN_CM * slack)
 
 
-def _check_gripper(chunk: ActionChunk, subtask: AnnotatedSubtask, recording: Recording) -> Iterator[Finding]:
+def _check_gripper(
+    chunk: ActionChunk, subtask: AnnotatedSubtask, recording: Recording, *, place: bool
+) -> Iterator[Finding]:
+    """The same gripper changes; with `place` (when the motion is right) also where they happen."""
     start, end = subtask.start_step, subtask.end_step
     before = recording.before(start)
     recorded = _changes([before, *recording.bits[start:end].tolist()])
     said = _changes([before, *chunk.gripper.tolist()])
     if said == recorded:
-        if len(said) > 1:
+        if place and len(said) > 1:
             yield from _check_gripper_place(chunk, subtask, recording)
         return
     message = f"In the action text the gripper is {_told(said)}; in the recording it is {_told(recorded)}."
