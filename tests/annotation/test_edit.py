@@ -48,6 +48,12 @@ def test_text_becomes_a_persons_and_keeps_the_review(annotated, uids):
     assert others(after, uids[1]) == others(annotated, uids[1])
 
 
+def test_action_text_is_written_in_one_spelling(annotated):
+    uid = annotated.subtasks[0].uid
+    after = edits.set_text(annotated, uid, "chunk", "[ [1,0, -2.6 ,1],[0.0,0,-3,0] ]")
+    assert after.find(uid).chunk == "[[1.0, 0.0, -2.5, 1], [0.0, 0.0, -3.0, 0]]"
+
+
 def test_unreadable_action_text_is_kept_and_found_by_the_check(annotated, uids, pick_and_place):
     draft = "[[1.0, 2.0, still thinking"
     after = edits.set_text(annotated, uids[2], "chunk", draft)

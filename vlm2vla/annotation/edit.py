@@ -42,14 +42,15 @@ def new_uid() -> str:
 def set_text(annotated: AnnotatedEpisode, uid: str, level: Level, text: str) -> AnnotatedEpisode:
     """Rewrite one level of one subtask; it is a person's text then, and no longer stale.
 
-    Saving the same text again confirms it: it stays the text of whoever wrote it.
+    Action text that parses is written the way its form writes it, so that training sees one spelling; action text that
+    does not parse is kept as typed. Saving the same text again confirms it: it stays the text of whoever wrote it.
 
     Raises:
         EditError: No such subtask or level, a subtask without words, or too long a text.
     """
     if level not in LEVELS:
         raise EditError(f"no level {level!r}; the levels are {', '.join(LEVELS)}")
-    cleaned = text.strip() if level == "chunk" else " ".join(text.split())
+    cleaned = _spelled(text.strip(), annotated.action_form) if level == "chunk" else " ".join(text.split())
     if len(cleaned) > MAX_TEXT:
         raise EditError(f"the {level} has {len(cleaned)} characters; at most {MAX_TEXT} are kept")
     if level == "subtask" and not cleaned:
@@ -347,6 +348,14 @@ def _respan(subtask: AnnotatedSubtask, start: int, end: int) -> AnnotatedSubtask
     stale = (*(level for level in subtask.stale if level not in _WORDS), *_WORDS)
     status = "pending" if subtask.status == "accepted" else subtask.status
     return replace(subtask, start_step=start, end_step=end, stale=stale, status=status)
+
+
+def _spelled(text: str, form_name: str) -> str:
+    try:
+        action_form = form(form_name)
+        return action_form.verbalize(action_form.parse(text))
+    except (ActionParseError, ConfigError):
+        return text
 
 
 def _form_of(name: str) -> ActionForm:
