@@ -37,6 +37,7 @@ class GeminiServer:
     def __init__(self, *, port=0, fault_rate=0.0, faults=FAULTS, seed=0, latency_s=0.0, retry_delay_s=0.2, hang_s=1.0):
         self.fault_rate, self.faults, self.latency_s = fault_rate, tuple(faults), latency_s
         self.retry_delay_s, self.hang_s = retry_delay_s, hang_s
+        self.retry_info = True  # False: a 429 says how long in a Retry-After header
         self.model_version = ""  # answers with the model that was asked, unless set
         self.script: list[str] = []
         self.log: list[dict] = []
@@ -125,7 +126,10 @@ class _Handler(BaseHTTPRequestHandler):
         if wrong := wrong_settings(model, body):
             fault, status, answer = "bad request", 400, _error(400, "INVALID_ARGUMENT", wrong)
         elif fault == "429":
-            status, answer = 429, quota_error(self.fake.retry_delay_s)
+            status = 429
+            answer = (
+                quota_error(self.fake.retry_delay_s) if self.fake.retry_info else _error(429, "RESOURCE_EXHAUSTED", "")
+            )
         elif fault in ("500", "503"):
             status, answer = int(fault), _error(int(fault), "INTERNAL", "injected fault")
         else:
@@ -146,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def row(self, kind: str, body: dict) -> dict:
         digest = hashlib.sha1(json.dumps(body["contents"], sort_keys=True).encode()).hexdigest()[:12]
-        key = {"kind": kind, "key": digest, "episode": episode_key(body)}
+        key = {"path": self.path, "kind": kind, "key": digest, "episode": episode_key(body)}
         return key | {"status": 200, "fault": "", "delivered": True, "paid": False, "at": time.time()}
 
     def reply(self, status: int, answer: dict) -> bool:
@@ -159,6 +163,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(raw)))
+            if status == 429:
+                self.send_header("Retry-After", f"{self.fake.retry_delay_s:g}")
             self.end_headers()
             self.wfile.write(raw)
         except OSError:

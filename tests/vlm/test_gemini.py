@@ -75,6 +75,7 @@ def test_both_versions_of_the_api_serve(gemini_server, monkeypatch, version):
     if version == "v1beta":
         monkeypatch.setenv("GOOGLE_GENAI_API_VERSION", "beta")
     assert gemini().answer(request()).text
+    assert gemini_server.log[0]["path"].startswith(f"/{version}/models/")
 
 
 @pytest.mark.parametrize(
@@ -109,8 +110,9 @@ def test_passing_faults_are_tried_again(gemini_server, fault):
     assert events == (["sent"] * 3 if fault == "cut" else ["sent", "unbilled"] * 2 + ["sent"])
 
 
-def test_the_delay_that_a_429_asks_for_is_kept(gemini_server):
-    gemini_server.retry_delay_s = 0.5
+@pytest.mark.parametrize("retry_info", [True, False])
+def test_the_delay_that_a_429_asks_for_is_kept(gemini_server, retry_info):
+    gemini_server.retry_delay_s, gemini_server.retry_info = 0.5, retry_info
     gemini_server.script = ["429"]
     gemini().answer(request())
     first, second = (row["at"] for row in gemini_server.log)

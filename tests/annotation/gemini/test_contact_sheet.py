@@ -25,6 +25,11 @@ def test_frames_lie_evenly_along_the_path_not_in_time(episode_factory):
     assert sum(step > 30 for step in steps) >= 5
 
 
+def test_turning_on_the_spot_is_motion_too(episode_factory):
+    still_then_turn = episode_factory([(30, (0, 0, 0)), (10, (0, 0, 0, 0, 0, 90))])
+    assert sum(step > 30 for step in sample_steps(still_then_turn, 8)) >= 5
+
+
 def test_standing_still_gets_frames_evenly_in_time(episode_factory):
     steps = sample_steps(episode_factory([(40, (0, 0, 0))]), 5)
     assert max(np.diff(steps)) <= 12
