@@ -1,9 +1,14 @@
 """Reviewing through the service that the page uses: real episodes, a real store."""
 
+import itertools
+import threading
+import time
+
 import pytest
 
-from vlm2vla.errors import EditError, NotFoundError, StaleRevisionError
+from vlm2vla.errors import AnnotationError, EditError, NotFoundError, StaleRevisionError
 from vlm2vla.review import Review
+from vlm2vla.review.jobs import Jobs
 
 
 def edit(review: Review, view: dict, who: str = "anna", **fields) -> dict:
@@ -110,12 +115,54 @@ def test_nonsense_changes_nothing(review, opened):
     assert review.open(opened["id"], "anna")["revision"] == opened["revision"]
 
 
-def test_an_episode_without_annotation_can_be_annotated(workspace, shared_data):
+def finished(review: Review) -> dict:
+    """Wait for the running job."""
+    for _ in range(600):
+        if review.job()["state"] != "running":
+            return review.job()
+        time.sleep(0.05)
+    raise AssertionError(f"still running: {review.job()}")
+
+
+def test_data_is_imported_and_annotated_in_the_background(workspace, shared_data):
     review = Review(workspace)
-    assert review.queue({})["total"] == 0
-    review.import_data(str(shared_data / "octo-bridge-rlds"))
+    assert (review.queue({})["total"], review.job()) == (0, None)
+    assert review.start_import(str(shared_data / "octo-bridge-rlds"))["state"] == "running"
+    job = finished(review)
+    assert (job["state"], job["report"]["episodes"]) == ("done", 25)
     row = review.queue({})["rows"][0]
     view = review.open(row["id"], "anna")
     assert (view["revision"], view["spans"], view["status"]) == (0, [], "unannotated")
     assert review.annotate(row["id"], "kinematic", "anna")["spans"]
-    assert review.annotate_all("kinematic")["annotated"] == 25
+    review.start_annotating("kinematic")
+    assert finished(review)["report"]["annotated"] == 25
+
+
+def test_a_failed_job_says_why(workspace, tmp_path):
+    review = Review(workspace)
+    review.start_import(str(tmp_path / "nowhere"))
+    job = finished(review)
+    assert job["state"] == "failed"
+    assert "nowhere" in job["error"]
+
+
+def test_a_job_can_be_stopped_and_gone_on_with(workspace, shared_data):
+    jobs, begun = Jobs(), threading.Event()
+
+    def endless(progress) -> dict:
+        for done in itertools.count():
+            progress(done, None)
+            begun.set()
+            time.sleep(0.001)
+
+    jobs.start("Counting", endless)
+    begun.wait(5)
+    with pytest.raises(AnnotationError, match="Counting is still running"):
+        jobs.start("Another", endless)
+    jobs.stop()
+    for _ in range(100):
+        if jobs.current().state != "running":
+            break
+        time.sleep(0.02)
+    assert jobs.current().state == "stopped"
+    assert jobs.current().done > 0

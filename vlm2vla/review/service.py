@@ -17,6 +17,7 @@ from vlm2vla.annotation.store import AnnotationStore, QueueQuery, Revision
 from vlm2vla.config import AnnotateConfig, GeminiConfig, ImportConfig, LanguageConfig
 from vlm2vla.errors import AnnotationError, NotFoundError, StaleRevisionError
 from vlm2vla.review.changes import changes
+from vlm2vla.review.jobs import Jobs
 from vlm2vla.review.media import FrameCache
 from vlm2vla.review.view import episode_view, findings_view, path_view, spans_view
 from vlm2vla.trajectories import EpisodeIndex
@@ -47,6 +48,7 @@ class Review:
         self.index = EpisodeIndex(workspace)
         self.store = AnnotationStore.open(workspace.database_url)
         self._frames = FrameCache(workspace)
+        self._jobs = Jobs()
         self._opened: OrderedDict[str, Episode] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -192,15 +194,41 @@ class Review:
         """Extract all frames of one camera in the background."""
         self._frames.prefetch(self._episode(episode_id), camera)
 
-    def import_data(self, path: str, format: str = "auto", progress: pipeline.Progress = None) -> JSON:
-        """Import a data set; the report of `pipeline.import_data`."""
-        config = ImportConfig(Path(path).expanduser(), format=format)
-        return pipeline.import_data(config, self.workspace, progress).to_json()
+    def start_import(self, path: str, format: str = "auto") -> JSON:
+        """Import a data set in the background; `job` says how far it is and ends with the import report.
 
-    def annotate_all(self, annotator: str = "kinematic", progress: pipeline.Progress = None) -> JSON:
-        """Annotate every episode that has no annotation of this annotator yet."""
+        Raises:
+            AnnotationError: Another job is running.
+        """
+        config = ImportConfig(Path(path.strip()).expanduser(), format=format)
+
+        def work(progress: pipeline.Progress) -> JSON:
+            return pipeline.import_data(config, self.workspace, progress).to_json()
+
+        return asdict(self._jobs.start(f"Importing {config.path.name}", work))
+
+    def start_annotating(self, annotator: str = "kinematic") -> JSON:
+        """Annotate, in the background, every episode that has no annotation of this annotator yet.
+
+        Raises:
+            AnnotationError: Another job is running.
+        """
         config = AnnotateConfig(annotator=annotator)
-        return pipeline.annotate(config, self.language, self.gemini, self.workspace, progress).to_json()
+
+        def work(progress: pipeline.Progress) -> JSON:
+            return pipeline.annotate(config, self.language, self.gemini, self.workspace, progress).to_json()
+
+        names = {"kinematic": "Annotating from the numbers", "gemini": "Annotating with Gemini"}
+        return asdict(self._jobs.start(names.get(annotator, annotator), work))
+
+    def job(self) -> JSON | None:
+        """The running or the last job: {"name", "state", "done", "total", "report", "error"}."""
+        job = self._jobs.current()
+        return asdict(job) if job else None
+
+    def stop_job(self) -> None:
+        """End the running job early; what is done is kept."""
+        self._jobs.stop()
 
     def _annotator(self, name: str):
         return pipeline.make_annotator(name, self.language, self.gemini)
