@@ -58,6 +58,7 @@ def test_directions_that_are_meant_are_found(text, expected):
         "place the pot left of the spoon",
         "move to the right of the pot",
         "move towards the right front",
+        "move the cup on the left to the plate",
         "open the upper drawer",
         "open the lower drawer",
         "lower drawer",

@@ -27,9 +27,8 @@ def test_a_row_ends_at_the_first_axis_that_moved_far_enough():
 
 
 def test_a_row_ends_at_the_path_length_where_no_axis_is_far_enough():
-    # Sideways back and forth on two small axes: the path grows, no axis reaches 2.5 cm.
     actions = steps(*[(0.9, 0.9, 0.9)] * 4)
-    assert len(merge_steps(actions, rotation=False)) == 2
+    assert len(merge_steps(actions, rotation=False, axis_cm=50)) == 2
     assert len(merge_steps(actions, rotation=False, axis_cm=50, total_cm=50)) == 1
 
 

@@ -31,6 +31,10 @@ def test_tiny_negative_motion_is_zero_without_sign():
     assert ROWS.verbalize(ActionChunk(np.array([[-0.001, -1e-12, -0.0, 1.0]]))) == "[[0.0, 0.0, 0.0, 1]]"
 
 
+def test_a_written_minus_zero_is_read_as_zero():
+    assert not np.signbit(ROWS.parse("[[-0.0, -0, 0, 1]]").rows).any()
+
+
 def test_rounding_is_carried_to_the_next_row():
     third = ActionChunk(np.tile([0.01 / 6, 0.0, 0.0, 1.0], (6, 1)))
     assert ROWS.quantize(third).translation[0] == pytest.approx(0.01)
