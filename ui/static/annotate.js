@@ -12,6 +12,10 @@ export async function startAnnotate() {
   started = true;
   on("problem", (text) => notice(text, "bad"));
   on("busy", (working) => document.documentElement.classList.toggle("vs-working", working));
+  addEventListener("beforeunload", (event) => {
+    document.activeElement?.blur(); // a text that is being typed is saved too
+    if (state.saving || state.conflict) event.preventDefault();
+  });
   startKeys();
   startConflicts();
   const wanted = readLink();

@@ -111,8 +111,9 @@ export function makeClock() {
 
   function tick(now) {
     if (!state.playing || !state.view) return;
-    carried += ((now - last) / 1000) * state.view.rate_hz * speed;
-    last = now;
+    // A frame's time can lie before the click that started the clock.
+    carried += (Math.max(0, now - last) / 1000) * state.view.rate_hz * speed;
+    last = Math.max(last, now);
     const whole = Math.floor(carried);
     carried -= whole;
     if (whole) advance(whole);
@@ -123,7 +124,7 @@ export function makeClock() {
     const span = loop && spanOf(state.span);
     const [start, end] = span ? [span.start, span.end] : [0, state.view.steps];
     let step = state.step + count;
-    if (step >= end || step < start) {
+    if (step >= end) {
       if (span) step = start;
       else { step = end - 1; toggle(false); }
     }

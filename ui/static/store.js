@@ -217,8 +217,10 @@ function hold(entry) {
 // keep: apply my edits on top of what the other person saved; otherwise drop them.
 export async function settleConflict(keep) {
   const { episode, held } = state.conflict;
-  state.conflict = null;
+  state.saving = keep ? held.length : 0;
+  emit("saving");
   await reload(episode);
+  state.conflict = null;
   emit("conflict");
   if (!keep) return;
   for (const entry of held) if (entry.args.edit) change(entry.name, entry.args);
