@@ -195,3 +195,11 @@ def test_real_grasps_are_where_the_gripper_closes(annotator, bridge_episodes):
         grasps = [entry for entry in annotator.annotate(episode).subtasks if entry.text.startswith("Grasp")]
         assert len(grasps) == len(closes)
         assert all(entry.start_step <= step < entry.end_step for entry, step in zip(grasps, closes, strict=True))
+
+
+def test_motion_too_long_for_one_chunk_is_cut_into_several(annotator, episode_factory):
+    wiping = episode_factory([(40, (0, 20, 0)), (40, (0, -20, 0))] * 10, instruction="wipe the table with the towel")
+    annotated = annotator.annotate(wiping)
+    assert covers(annotated, 0, len(wiping))
+    assert [finding for finding in check(annotated, wiping) if finding.severity == "error"] == []
+    assert any(text.endswith(", continued") for text in texts(annotated))

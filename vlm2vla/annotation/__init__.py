@@ -1,0 +1,1 @@
+"""Episode -> AnnotatedEpisode: annotators, checks, edits, and the store with revisions."""

@@ -354,7 +354,7 @@ def _spelled(text: str, form_name: str) -> str:
     try:
         action_form = form(form_name)
         return action_form.verbalize(action_form.parse(text))
-    except (ActionParseError, ConfigError):
+    except (AnnotationError, ActionParseError, ConfigError):
         return text
 
 
@@ -390,5 +390,5 @@ def _merged_chunk(first: str, second: str, form_name: str) -> str:
         action_form = form(form_name)
         rows = [action_form.parse(text).rows for text in (first, second) if text]
         return action_form.verbalize(ActionChunk(np.vstack(rows))) if rows else ""
-    except (ActionParseError, ConfigError, ValueError):
+    except (AnnotationError, ActionParseError, ConfigError, ValueError):
         return "\n".join(text for text in (first, second) if text)

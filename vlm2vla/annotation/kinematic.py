@@ -25,15 +25,17 @@ IDLE_M = 0.005
 IDLE_RAD = 0.09
 # Without a grasp nothing tells the way to the object from the deed; recordings shorter than this are all way.
 DEED_S = 3.0
+CONTINUED = ", continued"
 
 
 @dataclass(frozen=True)
 class _Span:
-    """A phase with its subtask text."""
+    """A phase with its subtask text and, once it is known to fit, its action text."""
 
     start: int
     end: int
     text: str
+    chunk: str = ""
 
 
 class KinematicAnnotator:
@@ -60,7 +62,11 @@ class KinematicAnnotator:
         if not 0 <= start < end <= len(episode):
             raise AnnotationError(f"{episode.id} has steps 0 to {len(episode)}; there is no span {start} to {end}")
         rows = motion.actions(episode, self.config.motion)
-        spans = self._spans(episode, rows, start, end, hint.strip())
+        spans = [
+            part
+            for entry in self._spans(episode, rows, start, end, hint.strip())
+            for part in self._sayable(rows, entry)
+        ]
         subtasks = tuple(self._label(episode, rows, index, entry) for index, entry in enumerate(spans, start=1))
         provenance = Provenance(
             source=self.name,
@@ -91,17 +97,33 @@ class KinematicAnnotator:
         texts = _texts(found, reached, events, task, episode.rate_hz)
         return _join([_Span(phase.start, phase.end, text) for phase, text in zip(found, texts, strict=True)])
 
+    def _sayable(self, rows: np.ndarray, entry: _Span) -> list[_Span]:
+        """The span, halved until each part's motion fits into one action chunk."""
+        try:
+            return [replace(entry, chunk=self._chunk(rows, entry))]
+        except AnnotationError:
+            if entry.end - entry.start == 1:
+                raise
+        middle = (entry.start + entry.end) // 2
+        follow = entry.text if entry.text.endswith(CONTINUED) else entry.text + CONTINUED
+        first, second = replace(entry, end=middle), replace(entry, start=middle, text=follow)
+        return [*self._sayable(rows, first), *self._sayable(rows, second)]
+
+    def _chunk(self, rows: np.ndarray, entry: _Span) -> str:
+        before = derive.gripper_before(rows[:, 6], entry.start)
+        part = rows[entry.start : entry.end]
+        return self._form.verbalize(derive.chunk_of(part, before, self.config, rotation=self._form.rotation))
+
     def _label(self, episode: Episode, rows: np.ndarray, index: int, entry: _Span) -> AnnotatedSubtask:
         part = rows[entry.start : entry.end]
         before = derive.gripper_before(rows[:, 6], entry.start)
-        chunk = derive.chunk_of(part, before, self.config, rotation=self._form.rotation)
         return AnnotatedSubtask(
             uid=machine_uid(index, episode.id, entry.start),
             text=entry.text,
             start_step=entry.start,
             end_step=entry.end,
             plan=derive.plan_text(part, before, episode.rate_hz, rotation=self._form.rotation),
-            chunk=self._form.verbalize(chunk),
+            chunk=entry.chunk,
             sources={"subtask": self.name, "plan": self.name, "chunk": self.name},
         )
 

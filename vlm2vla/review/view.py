@@ -8,7 +8,7 @@ import numpy as np
 from vlm2vla.annotation.checks import Finding
 from vlm2vla.annotation.derive import derive_chunk, derive_plan
 from vlm2vla.config import LanguageConfig
-from vlm2vla.errors import ActionParseError
+from vlm2vla.errors import ActionParseError, AnnotationError
 from vlm2vla.language import ActionForm, directions_of, form, measure
 from vlm2vla.motion import actions, displacement, gripper_bits
 from vlm2vla.types import ActionChunk, AnnotatedEpisode, AnnotatedSubtask, Episode
@@ -111,11 +111,19 @@ def _span(
         "reason": subtask.reason,
         "numbers": measure(moved[:axes]),
         "gripper_numbers": _gripper_words(episode, start, end),
-        "derived": {
+        "derived": _derived(episode, start, end, config, action_form),
+    } | _chunk(subtask, moved, action_form)
+
+
+def _derived(episode: Episode, start: int, end: int, config: LanguageConfig, action_form: ActionForm) -> dict[str, str]:
+    """What Enter would take; empty where the span is too long, or outside the episode, to be said in one chunk."""
+    try:
+        return {
             "plan": derive_plan(episode, start, end, config),
             "chunk": derive_chunk(episode, start, end, config, action_form),
-        },
-    } | _chunk(subtask, moved, action_form)
+        }
+    except AnnotationError:
+        return {"plan": "", "chunk": ""}
 
 
 def _machine(machine: AnnotatedSubtask | None) -> dict[str, str] | None:

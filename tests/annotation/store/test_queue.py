@@ -90,6 +90,25 @@ def test_every_order_pages_through_all_rows_once(queue, order, expected, limit):
     assert seen == expected
 
 
+@pytest.mark.parametrize("order", ["risk", "instruction", "newest", "dataset"])
+@pytest.mark.parametrize(("search", "every"), [("even", 2), ("seldom", 700)])
+def test_frequent_and_rare_words_page_alike_in_a_long_queue(store, order, search, every):
+    words = {index: "even" * (index % 2 == 0) + " seldom" * (index % 700 == 0) for index in range(2500)}
+    texts = {index: f"push {index * 7919 % 2500:04} {word}" for index, word in words.items()}
+    store.register(ItemRow(f"e{index}", f"d{index % 3}", text, 5) for index, text in texts.items())
+    wanted = [row for row in store.queue(QueueQuery(order=order), 2500).rows if search in row.instruction]
+    assert len(wanted) == -(-2500 // every)
+    seen, after, limit = [], "", -(-len(wanted) // 3)
+    while True:
+        page = store.queue(QueueQuery(search=search, order=order), limit, after)
+        assert page.total == len(wanted)
+        seen += page.rows
+        after = page.next
+        if not after:
+            break
+    assert seen == wanted
+
+
 def test_a_page_does_not_shift_when_rows_before_it_change(queue, annotated):
     first = queue.queue(QueueQuery(), 2)
     queue.save(annotated("b-1"), author="ann", source="person", base=1, risk=0.0)

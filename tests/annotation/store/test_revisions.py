@@ -76,6 +76,19 @@ def test_undo_undo_redo_and_an_edit_after_undo(filled, annotated):
     assert filled.head("ep1").number == 10
 
 
+def test_redo_follows_the_edit_that_was_made_last(filled, annotated):
+    """A, B, C; back to B; D; back to A; then forward again ends at D: the new edit cut C off for good."""
+    for base, text in ((1, "A"), (2, "B"), (3, "C")):
+        filled.save(annotated("ep1", text), author="ann", source="person", base=base)
+    filled.undo("ep1", author="ann", base=4)
+    filled.save(annotated("ep1", "D"), author="ann", source="person", base=5)
+    filled.undo("ep1", author="ann", base=6)
+    filled.undo("ep1", author="ann", base=7)
+    assert text_of(filled.redo("ep1", author="ann", base=8)) == "B"
+    last = filled.redo("ep1", author="ann", base=9)
+    assert (text_of(last), last.can_redo) == ("D", False)
+
+
 def test_undo_brings_back_risk_findings_and_status(filled, annotated):
     done = annotated("ep1", statuses=("accepted", "accepted"))
     filled.save(done, author="ann", source="person", base=1, risk=0.0)

@@ -10,17 +10,18 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from vlm2vla.annotation.store.bodies import searchable, storable
-from vlm2vla.annotation.store.tables import ITEM, LEASE, WIDE_INDEX
+from vlm2vla.annotation.store.tables import COUNT_INDEX, FILTER_INDEX, ITEM, LEASE
 from vlm2vla.annotation.store.values import Counts, ItemRow, QueueOrder, QueuePage, QueueQuery, QueueRow
 from vlm2vla.errors import ConfigError
 from vlm2vla.types import STATUSES
 
 _KEY_CHARACTERS = 100
 _BATCH = 500
+_TRIED = 1000  # rows of the table; dearer to read than those of an index
 _MAX_SEARCH = 1000  # characters; SQLite refuses very long patterns
 _MAX_WORDS = 12
 # Column, and whether the highest comes first.
@@ -67,7 +68,7 @@ def page(connection: Connection, query: QueueQuery, limit: int, after: str, now:
     filters = conditions(query, now)
     found = _first(connection, query, filters, after, limit + 1)
     shown, more = found[:limit], len(found) > limit
-    total = connection.execute(_scan(select(func.count()), filters)).scalar_one() if after or more else len(found)
+    total = _count(connection, query, filters) if after or more else len(found)
     holders = _holders(connection, [row.id for row in shown], now)
     rows = tuple(_queue_row(row, holders.get(row.id, "")) for row in shown)
     return QueuePage(rows, total, cursor_of(query.order, shown[-1]) if more else "")
@@ -77,7 +78,8 @@ def counts(connection: Connection, dataset: str, now: str) -> Counts:
     """Items by status; one data set, or all."""
     by_status = dict.fromkeys(STATUSES, 0)
     # Grouped as the index is sorted, so that nothing is sorted for it.
-    query = select(ITEM.c.dataset, ITEM.c.status, func.count()).group_by(ITEM.c.dataset, ITEM.c.status)
+    query = _scan(select(ITEM.c.dataset, ITEM.c.status, func.count()), COUNT_INDEX)
+    query = query.group_by(ITEM.c.dataset, ITEM.c.status)
     held = select(func.count()).select_from(ITEM).where(ITEM.c.status == "pending", ITEM.c.id.in_(_live(now)))
     if dataset:
         query, held = (
@@ -109,7 +111,9 @@ def next_item(connection: Connection, query: QueueQuery, reviewer: str, after: s
         else None
     )
     cursor = cursor_of(query.order, start) if start is not None else ""
-    found = _first(connection, query, filters, cursor, 1, wrap=True)
+    found = _first(connection, query, filters, cursor, 1)
+    if not found and cursor:
+        found = _first(connection, query, filters, "", 1)
     return found[0].episode_id if found else None
 
 
@@ -154,39 +158,45 @@ def _first(
     filters: list[ColumnElement[bool]],
     after: str,
     limit: int,
-    *,
-    wrap: bool = False,
 ) -> list[Row[Any]]:
-    """The first rows behind the cursor (then, with `wrap`, those before it): ids from an index alone, then the rows."""
+    """The first rows behind the cursor.
+
+    No database can know how many rows a word or a filter leaves. So first the next thousand rows in the order asked
+    for are tried, which is enough for what is frequent; for what is rare, all rows are filtered, then sorted.
+    """
     column, highest_first = _ORDERS[query.order]
     # Ids run with the time of import; the last saved first means the last imported first, too.
     ids_down = query.order == "newest"
     order = [column.desc() if highest_first else column, ITEM.c.id.desc() if ids_down else ITEM.c.id.asc()]
-    ids = _scan(select(ITEM.c.id), filters)
+    behind = []
     if after:
         key, item_id = _read_cursor(after, query.order)
         beyond = column < key if highest_first else column > key
         # The first condition is implied by the second; it lets the database start in the middle of an index.
-        start = column <= key if highest_first else column >= key
-        behind = and_(start, or_(beyond, ITEM.c.id < item_id if ids_down else ITEM.c.id > item_id))
-        if wrap:
-            order.insert(0, case((behind, 0), else_=1))
-        else:
-            ids = ids.where(behind)
-    found = connection.execute(ids.order_by(*order).limit(limit)).scalars().all()
+        behind.append(column <= key if highest_first else column >= key)
+        behind.append(or_(beyond, ITEM.c.id < item_id if ids_down else ITEM.c.id > item_id))
+    tried = select(ITEM.c.id).where(*behind).order_by(*order).limit(_TRIED if filters else limit).subquery()
+    statement = select(ITEM.c.id).join_from(tried, ITEM, ITEM.c.id == tried.c.id).where(*filters)
+    found = connection.execute(statement.order_by(*order).limit(limit)).scalars().all()
+    if filters and len(found) < limit:
+        statement = _scan(select(ITEM.c.id), FILTER_INDEX).where(*filters, *behind).order_by(*order)
+        found = connection.execute(statement.limit(limit)).scalars().all()
     rows = connection.execute(select(ITEM.c.id, *_SHOWN, ITEM.c.instruction_key).where(ITEM.c.id.in_(found)))
     place = {item_id: index for index, item_id in enumerate(found)}
     return sorted(rows, key=lambda row: place[row.id])
 
 
-def _scan(statement: Select[Any], filters: list[ColumnElement[bool]]) -> Select[Any]:
-    """`statement` over the items that pass.
+def _count(connection: Connection, query: QueueQuery, filters: list[ColumnElement[bool]]) -> int:
+    """How many items pass."""
+    # Only these two columns are in the smallest index.
+    few = query == QueueQuery(statuses=query.statuses, datasets=query.datasets, order=query.order)
+    statement = _scan(select(func.count()), COUNT_INDEX if few else FILTER_INDEX)
+    return connection.execute(statement.where(*filters)).scalar_one()
 
-    SQLite cannot guess how many rows a filter leaves: it would walk an index in the order asked for and fetch every
-    row for a word that is in none. Scanning the wide index takes the same short time whatever the filter.
-    """
-    statement = statement.select_from(ITEM).where(*filters)
-    return statement.with_hint(ITEM, f"INDEXED BY {WIDE_INDEX}", "sqlite") if filters else statement
+
+def _scan(statement: Select[Any], index: str) -> Select[Any]:
+    """`statement` over all items; SQLite reads them from `index`."""
+    return statement.select_from(ITEM).with_hint(ITEM, f"INDEXED BY {index}", "sqlite")
 
 
 def _live(now: str) -> Select[Any]:

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, func, insert, select
 
 from vlm2vla.annotation.store.bodies import parse_body
-from vlm2vla.annotation.store.tables import REVISION, SURVIVAL
+from vlm2vla.annotation.store.tables import ACCOUNT_NUMBERS, REVISION, SURVIVAL
 from vlm2vla.annotation.store.values import PromptSurvival
 from vlm2vla.errors import AnnotationError
 from vlm2vla.types import LEVELS, AnnotatedEpisode, LabelSource, Level
 
 _WORD = re.compile(r"[^\W\d_]+|\d+(?:\.\d+)?|[^\w\s]|_")
 _MAX_WORDS = 2000  # beyond, the quadratic comparison gives way to a count of equal words
-_NUMBERS = ("kept", "changed", "dropped", "characters", "characters_kept")
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def compare(
         removed = accepted and label.uid not in present
         if subtask is None and not removed:
             continue
-        account = accounts.setdefault(label.key, dict.fromkeys(_NUMBERS, 0))
+        account = accounts.setdefault(label.key, dict.fromkeys(ACCOUNT_NUMBERS, 0))
         after = subtask.level(label.level) if subtask and subtask.status == "accepted" else None
         total, kept = kept_characters(label.text, after or "")
         account["kept" if after == label.text else "dropped" if after is None else "changed"] += 1
@@ -128,10 +127,10 @@ def refresh_survival(connection: Connection, item_id: int, head: AnnotatedEpisod
 def survival(connection: Connection) -> tuple[PromptSurvival, ...]:
     """Sums over all items."""
     keys = [SURVIVAL.c.source, SURVIVAL.c.model, SURVIVAL.c.prompt_hash, SURVIVAL.c.level]
-    sums = [func.sum(SURVIVAL.c[name]).label(name) for name in _NUMBERS]
+    sums = [func.sum(SURVIVAL.c[name]).label(name) for name in ACCOUNT_NUMBERS]
     found = []
     for row in connection.execute(select(*keys, *sums).group_by(*keys).order_by(*keys)):
-        numbers = {name: int(getattr(row, name)) for name in _NUMBERS}
+        numbers = {name: int(getattr(row, name)) for name in ACCOUNT_NUMBERS}
         labels = numbers["kept"] + numbers["changed"] + numbers["dropped"]
         found.append(PromptSurvival(row.source, row.model, row.prompt_hash, row.level, labels=labels, **numbers))
     return tuple(found)

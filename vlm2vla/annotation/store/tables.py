@@ -9,21 +9,13 @@ from sqlmodel import Field, SQLModel
 
 _BIG_KEY = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts up by itself in SQLite
 
-# SQLite scans this index, a third of the table's size, for every filter; PostgreSQL limits the size of index rows and
-# plans well without.
-WIDE_INDEX = "ix_annotation_item_wide"
-_WIDE = (
-    "instruction_key",
-    "id",
-    "search_text",
-    "status",
-    "risk",
-    "dataset",
-    "source",
-    "machine",
-    "reviewer",
-    "updated_at",
-)
+# SQLite scans these indexes instead of the table, which is several times as large. PostgreSQL limits the size of an
+# index row, so the one with the text is not for it.
+COUNT_INDEX = "ix_annotation_item_count"
+FILTER_INDEX = "ix_annotation_item_filter"
+_FILTERED = ("status", "dataset", "source", "machine", "reviewer", "risk", "updated_at", "search_text")
+_ACCOUNT = ("source", "model", "prompt_hash", "level")
+ACCOUNT_NUMBERS = ("kept", "changed", "dropped", "characters", "characters_kept")
 
 
 def _number() -> Column:
@@ -48,11 +40,11 @@ class Item(SQLModel, table=True):
     __tablename__ = "annotation_item"
     __table_args__ = (
         Index("ix_annotation_item_risk", text("risk DESC"), "id"),
-        Index("ix_annotation_item_instruction", "instruction_key", "id").ddl_if(dialect="postgresql"),
-        Index(WIDE_INDEX, *_WIDE).ddl_if(dialect="sqlite"),
+        Index("ix_annotation_item_instruction", "instruction_key", "id"),
         Index("ix_annotation_item_updated", "updated_at", "id"),
         Index("ix_annotation_item_dataset", "dataset", "id"),
-        Index("ix_annotation_item_count", "dataset", "status"),
+        Index(COUNT_INDEX, "dataset", "status"),
+        Index(FILTER_INDEX, *_FILTERED).ddl_if(dialect="sqlite"),
     )
 
     id: int | None = Field(default=None, sa_column=Column(_BIG_KEY, primary_key=True))
@@ -139,6 +131,7 @@ class SurvivalRow(SQLModel, table=True):
     """What is left of one prompt's labels in one episode; made anew from the revisions at every save."""
 
     __tablename__ = "annotation_survival"
+    __table_args__ = (Index("ix_annotation_survival_sum", *_ACCOUNT, *ACCOUNT_NUMBERS),)
 
     item_id: int = Field(sa_column=_item_key(primary_key=True, autoincrement=False))
     source: str = Field(sa_column=Column(Text, primary_key=True))

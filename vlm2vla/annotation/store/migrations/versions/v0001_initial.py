@@ -44,14 +44,13 @@ def upgrade() -> None:
     )
     risk = sa.text("risk DESC")
     op.create_index("ix_annotation_item_risk", "annotation_item", [risk, "id"])
-    if op.get_bind().dialect.name == "sqlite":
-        wide = ["instruction_key", "id", "search_text", "status", "risk", "dataset", "source", "machine", "reviewer"]
-        op.create_index("ix_annotation_item_wide", "annotation_item", [*wide, "updated_at"])
-    else:
-        op.create_index("ix_annotation_item_instruction", "annotation_item", ["instruction_key", "id"])
+    op.create_index("ix_annotation_item_instruction", "annotation_item", ["instruction_key", "id"])
     op.create_index("ix_annotation_item_updated", "annotation_item", ["updated_at", "id"])
     op.create_index("ix_annotation_item_dataset", "annotation_item", ["dataset", "id"])
     op.create_index("ix_annotation_item_count", "annotation_item", ["dataset", "status"])
+    if op.get_bind().dialect.name == "sqlite":
+        short = ["status", "dataset", "source", "machine", "reviewer", "risk", "updated_at"]
+        op.create_index("ix_annotation_item_filter", "annotation_item", [*short, "search_text"])
     op.create_table(
         "annotation_revision",
         _item_id(),
@@ -86,6 +85,11 @@ def upgrade() -> None:
         *_texts("source", "model", "prompt_hash", "level"),
         *_numbers("kept", "changed", "dropped", "characters", "characters_kept"),
         sa.PrimaryKeyConstraint("item_id", "source", "model", "prompt_hash", "level"),
+    )
+    op.create_index(
+        "ix_annotation_survival_sum",
+        "annotation_survival",
+        ["source", "model", "prompt_hash", "level", "kept", "changed", "dropped", "characters", "characters_kept"],
     )
 
 
