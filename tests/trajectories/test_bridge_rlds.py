@@ -208,3 +208,10 @@ def test_commands_that_cannot_be_motion_are_noted(tmp_path, rlds):
     (noisy, normal), _ = read_all(tmp_path)
     assert any("more in z than the robot moved" in note for note in noisy.notes)
     assert not any("than the robot moved" in note for note in normal.notes)
+
+
+def test_pictures_of_equal_size_are_not_taken_for_one_placeholder(tmp_path, rlds):
+    frames = [b"\xff\xd8" + bytes([step]) for step in range(12)]
+    rlds.write(tmp_path, [rlds.flat(rlds.Motion(), **{"observation/image_1": frames})])
+    (episode,), _ = read_all(tmp_path)
+    assert list(episode.cameras) == ["image_0", "image_1"]

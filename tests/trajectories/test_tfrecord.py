@@ -131,3 +131,13 @@ def test_reading_one_record_again_notices_changes(shard, rlds):
     shard.unlink()
     with pytest.raises(CorruptRecordError, match="is gone"):
         read_record(shard, record.offset, record.crc)
+
+
+def test_data_that_look_like_a_header_are_not_taken_for_a_record(tmp_path, rlds):
+    decoy = rlds.record(b"y" * 50)[:12]
+    shard = tmp_path / "set-train.tfrecord"
+    shard.write_bytes(rlds.record(b"A" * 40 + decoy + b"B" * 400) + rlds.record(b"C" * 80))
+    rlds.flip(shard, 0)
+    found, errors = collect(shard, expected=2)
+    assert [record.data for record in found] == [b"C" * 80]
+    assert [error.record for error in errors] == [0]

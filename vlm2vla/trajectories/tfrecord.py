@@ -8,10 +8,12 @@ This module knows bytes. It does not know what a feature means, nor how steps ar
 """
 
 import mmap
+import os
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import google_crc32c
 import numpy as np
@@ -79,29 +81,34 @@ def records(
             raise error
         on_error(error)
 
-    with _mapped(path) as view:
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
         index = position = 0
-        size = len(view)
         truncated = False
+        header = file.read(_HEADER.size)
         while position < size:
-            start, position = position, size
-            if start + 12 > size:
+            start = position
+            if len(header) < _HEADER.size:
                 report(f"the file ends inside a record header{_lost(index, expected)}", index)
                 truncated = True
                 break
-            length, length_crc = _HEADER.unpack_from(view, start)
-            end = start + 16 + length
-            if check_crc and masked_crc(view[start : start + 8]) != length_crc:
-                position = _next_intact(view, start + 1)
+            length, length_crc = _HEADER.unpack(header)
+            end = start + _HEADER.size + length + _CRC.size
+            if check_crc and masked_crc(header[:8]) != length_crc:
+                position = _next_intact(file, start + 1, size)
                 report(_length_message(start, position, size, index, expected), index)
                 truncated = position == size
+                file.seek(position)
+                header = file.read(_HEADER.size)
             elif end > size:
                 report(f"the file ends {end - size} bytes before this record does{_lost(index, expected)}", index)
                 truncated = True
+                break
             else:
-                position = end
-                data = view[start + 12 : end - 4]
-                (crc,) = _CRC.unpack_from(view, end - 4)
+                # Plain reads into fresh bytes: the checksum wants bytes, and mapped pages would be copied for it.
+                data, tail = file.read(length), file.read(_CRC.size + _HEADER.size)
+                position, header = end, tail[_CRC.size :]
+                (crc,) = _CRC.unpack_from(tail)
                 if check_crc and masked_crc(data) != crc:
                     report("damaged data: the checksum does not fit; get the file again to have this record", index)
                 else:
@@ -188,6 +195,11 @@ class Example:
         """Byte strings, such as encoded images or UTF-8 text."""
         data = self._data
         return [data[first:last] for first, last in self.blob_spans(key)]
+
+    def views(self, key: str) -> list[memoryview]:
+        """`blobs` without copying: views into the record, which they keep in memory."""
+        whole = memoryview(self._data)
+        return [whole[first:last] for first, last in self.blob_spans(key)]
 
     def blob_spans(self, key: str) -> list[tuple[int, int]]:
         """Where the byte strings lie in the record, without copying them."""
@@ -292,44 +304,44 @@ def _varints(data: bytes, start: int, end: int) -> np.ndarray:
     return np.array(values, np.int64)
 
 
-def _mapped(path: Path) -> "mmap.mmap | memoryview":
-    """The file's bytes as a context manager; an empty file cannot be mapped."""
+def _opened(path: Path) -> BinaryIO:
     try:
-        with open(path, "rb") as file:
-            head = file.read(2)
-            if head == b"\x1f\x8b":
-                raise FormatError("the TFRecord file is gzip-compressed; unpack it first (gunzip)", path=path)
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if head else memoryview(b"")
+        file = open(path, "rb")  # noqa: SIM115 the caller closes it
     except OSError as error:
         raise CorruptRecordError(f"cannot read the file: {error}", path=path) from error
+    if file.peek(2)[:2] == b"\x1f\x8b":
+        file.close()
+        raise FormatError("the TFRecord file is gzip-compressed; unpack it first (gunzip)", path=path)
+    return file
 
 
-def _next_intact(view: mmap.mmap, position: int) -> int:
+def _next_intact(file: BinaryIO, position: int, size: int) -> int:
     """Offset of the next place whose length and data both fit their checksums; the file's size when there is none.
 
     Lengths stay below 4 GB, so only places followed by four zero bytes can start a record.
     """
-    size = len(view)
-    while position + 16 <= size:
-        window = np.frombuffer(view[position : position + _SEARCH_WINDOW + 8], np.uint8)
-        if len(window) < 8:
-            break
-        zero = window == 0
-        starts = np.flatnonzero(zero[4:-3] & zero[5:-2] & zero[6:-1] & zero[7:]) if len(window) > 7 else ()
-        for start in starts:
-            candidate = position + int(start)
-            if candidate + 16 > size:
-                break
-            length, length_crc = _HEADER.unpack_from(view, candidate)
-            end = candidate + 16 + length
-            if (
-                end <= size
-                and masked_crc(view[candidate : candidate + 8]) == length_crc
-                and masked_crc(view[candidate + 12 : end - 4]) == _CRC.unpack_from(view, end - 4)[0]
-            ):
-                return candidate
-        position += _SEARCH_WINDOW
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+        while position + 16 <= size:
+            window = np.frombuffer(view[position : position + _SEARCH_WINDOW + 7], np.uint8)
+            zero = window == 0
+            for start in np.flatnonzero(zero[4:-3] & zero[5:-2] & zero[6:-1] & zero[7:]):
+                if _is_intact(view, position + int(start), size):
+                    return position + int(start)
+            position += _SEARCH_WINDOW
     return size
+
+
+def _is_intact(view: mmap.mmap, start: int, size: int) -> bool:
+    """Whether a record with two right checksums starts here."""
+    if start + 16 > size:
+        return False
+    length, length_crc = _HEADER.unpack_from(view, start)
+    end = start + 16 + length
+    return (
+        end <= size
+        and masked_crc(view[start : start + 8]) == length_crc
+        and masked_crc(view[start + 12 : end - 4]) == _CRC.unpack_from(view, end - 4)[0]
+    )
 
 
 def _length_message(start: int, found: int, size: int, index: int, expected: int | None) -> str:
