@@ -139,6 +139,11 @@ def generate(path: Path, items: int = ITEMS, revisions: int = REVISIONS, seed: i
             f"author, source, created_at, note, status, risk, errors, warnings, body) VALUES ({', '.join('?' * 17)})",
             _revisions(item_id, episode_id, length, status, risk),
         )
+    connection.execute(
+        "INSERT INTO annotation_survival SELECT id, machine, 'model', 'p' || id % 5, level, 5, 1, 0, 100, 90 "
+        "FROM annotation_item, (SELECT 'subtask' AS level UNION SELECT 'plan' UNION SELECT 'chunk') "
+        "WHERE status = 'accepted'"
+    )
     connection.commit()
     connection.close()
 
@@ -180,11 +185,23 @@ def measure(store: AnnotationStore, repeats: int = 200, seed: int = 1) -> dict[s
             min_risk=lambda _: 0.1,
             order=lambda _: "instruction",
         ),
+        "save": lambda: _save(store, rng.choice(ids[_LONG:])),
+        "undo": lambda: _undo(store, rng.choice(ids[_LONG:])),
+        "survival of prompts": store.survival,
         "next item of a search": lambda: store.next_item(QueueQuery(search=rng.choice(words)), "ann"),
         "next item": lambda: store.next_item(QueueQuery(), "ann", after=rng.choice(ids)),
         "lease": lambda: store.lease(rng.choice(ids), "ann"),
     }
     return {name: _times(look, repeats) for name, look in looks.items()}
+
+
+def _save(store: AnnotationStore, episode_id: str) -> None:
+    head = store.head(episode_id)
+    store.save(head.annotated, author="ann", source="person", base=head.number)
+
+
+def _undo(store: AnnotationStore, episode_id: str) -> None:
+    store.undo(episode_id, author="ann", base=store.head(episode_id).number)
 
 
 def _cursors(store: AnnotationStore, order: str) -> list[str]:
