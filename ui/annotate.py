@@ -104,13 +104,19 @@ def queue_functions(review: "Review") -> list[Callable]:
     def next_episode(call: QueueCall) -> str | None:
         return review.next(call.query, call.reviewer, call.after or "")
 
-    def import_data(call: ImportCall) -> dict:
-        return review.import_data(call.path)
+    def start_import(call: ImportCall) -> dict:
+        return review.start_import(call.path)
 
-    def annotate_all(call: LabelCall) -> dict:
-        return review.annotate_all(call.annotator)
+    def start_annotating(call: LabelCall) -> dict:
+        return review.start_annotating(call.annotator)
 
-    return [handler(each) for each in (list_queue, next_episode, import_data, annotate_all)]
+    def job(call: Call) -> dict | None:
+        return review.job()
+
+    def stop_job(call: Call) -> None:
+        review.stop_job()
+
+    return [handler(each) for each in (list_queue, next_episode, start_import, start_annotating, job, stop_job)]
 
 
 def stage_functions(review: "Review") -> list[Callable]:

@@ -12,9 +12,10 @@ HOSTILE = (
 )
 
 
-def write(root: Path) -> Path:
+def write(root: Path, *, hostile: bool = True) -> Path:
     """Five trajectories of about 40 steps; one has markup in its instruction."""
-    tasks = ["put carrot on plate", "pick up the blue cup", HOSTILE, "move the spoon to the towel", "close the drawer"]
+    odd = HOSTILE if hostile else "put the lid on the pot"
+    tasks = ["put carrot on plate", "pick up the blue cup", odd, "move the spoon to the towel", "close the drawer"]
     for index, task in enumerate(tasks):
         folder = (
             root

@@ -2,6 +2,7 @@
 import { startConflicts } from "./conflict.js";
 import { notice } from "./dom.js";
 import { startKeys } from "./keys.js";
+import { resumeJob } from "./jobs.js";
 import { keepLink, readLink } from "./link.js";
 import { loadQueue, on, openEpisode, state } from "./store.js";
 
@@ -21,6 +22,7 @@ export async function startAnnotate() {
   const wanted = readLink();
   keepLink();
   const opened = wanted.episode ? openEpisode(wanted.episode, wanted) : null;
+  resumeJob();
   await Promise.all([loadQueue(), opened]);
   if (!wanted.episode && state.queue.rows.length) openEpisode(state.queue.rows[0].id);
 }

@@ -124,10 +124,8 @@ export function makeClock() {
     const span = loop && spanOf(state.span);
     const [start, end] = span ? [span.start, span.end] : [0, state.view.steps];
     let step = state.step + count;
-    if (step >= end) {
-      if (span) step = start;
-      else { step = end - 1; toggle(false); }
-    }
+    if (span && (step >= end || step < start)) step = start;
+    if (step >= end) { step = end - 1; toggle(false); }
     setStep(step);
   }
 

@@ -1,7 +1,8 @@
 // The left side: what there is to review. Only the rows in sight are in the document, whatever the queue's length.
 import { button, debounce, fill, h, icon, plural } from "./dom.js";
 import { loadQueue, on, openEpisode, register, reviewer as me, state } from "./store.js";
-import { labelAll } from "./welcome.js";
+import { jobBar } from "./jobs.js";
+import { importDialog, labelAll } from "./welcome.js";
 
 const ROW = 52; // pixels; the style sheet has the same number
 const SPARE = 6; // rows above and below the window
@@ -17,8 +18,8 @@ export function mountQueue(element, server) {
   const toggle = button(icon("filter"), "", () => { more.element.hidden = !more.element.hidden; toggle.setAttribute("aria-expanded", !more.element.hidden); }, { class: "icon", title: "Filters", "aria-label": "Filters", "aria-expanded": false });
   const inner = h("div", { class: "vs-rows-inner" });
   const list = h("div", { class: "vs-list", tabindex: "0", role: "listbox", "aria-label": "Episodes" }, inner);
-  const foot = h("div", { class: "vs-queue-foot" });
-  fill(element, h("div", { class: "vs-queue" }, counts, h("div", { class: "vs-search" }, search, toggle), more.element, offer, list, foot));
+  const foot = h("span", {});
+  fill(element, h("div", { class: "vs-queue" }, counts, h("div", { class: "vs-search" }, search, toggle), more.element, jobBar(), offer, list, h("div", { class: "vs-queue-foot" }, foot, button("Import…", "", importDialog, { class: "small", title: "Import another data set" }))));
 
   function drawCounts() {
     const all = state.queue.counts;

@@ -7,7 +7,7 @@ import { makeTimeline } from "./timeline.js";
 import { emit, on, register, setStep, state } from "./store.js";
 import { actions } from "./actions.js";
 import { startAnnotate } from "./annotate.js";
-import { emptyQueue, openFailed } from "./welcome.js";
+import { importForm, openFailed } from "./welcome.js";
 
 export function mountStage(element, server) {
   const player = makePlayer(), path = makePath(), timeline = makeTimeline(), clock = makeClock();
@@ -24,8 +24,9 @@ export function mountStage(element, server) {
     instead.hidden = !nothing;
     if (!nothing) return;
     if (state.failed) fill(instead, openFailed(state.failed));
+    else if (instead.querySelector(".vs-import")) return; // the form stays until its result has been read
     else if (state.queue.counts && state.queue.counts.total === 0) {
-      if (!instead.querySelector(".vs-import")) fill(instead, emptyQueue());
+      fill(instead, importForm("No episodes yet"));
     } else if (state.queue.error) fill(instead, openFailed(state.queue.error));
     else fill(instead, h("p", {}, state.queue.loading ? "" : "Choose an episode on the left."));
   }

@@ -7,7 +7,7 @@ export const state = {
   queue: { rows: [], total: 0, next: null, counts: null, datasets: {}, reviewers: [], loading: true },
   view: null, opening: "", failed: "",
   span: "", step: 0, camera: "", playing: false,
-  saving: 0, conflict: null,
+  saving: 0, conflict: null, job: null,
 };
 
 const NAME_KEY = "vlm2vla.reviewer";

@@ -1,54 +1,58 @@
 // Pages for when there is nothing to review yet: import, label, or what went wrong.
 import { actions } from "./actions.js";
-import { button, fill, h, plural } from "./dom.js";
-import { call, emit, loadQueue, on, openEpisode, state } from "./store.js";
+import { button, fill, h, icon, plural } from "./dom.js";
+import { runJob } from "./jobs.js";
+import { emit, loadQueue, on, openEpisode, state } from "./store.js";
 
-export function emptyQueue() {
+export function importForm(title) {
   const path = h("input", { type: "text", placeholder: "Folder of a data set, on the computer that runs the studio", "aria-label": "Path of a data set", name: "path" });
   const result = h("div", { class: "vs-result", role: "status" });
   const go = button("Import", "", null, { class: "primary", type: "submit" });
-  const form = h("form", { class: "vs-import", onsubmit: (event) => { event.preventDefault(); load(path, go, result); } },
-    h("h1", {}, "No episodes yet"),
+  return h("form", { class: "vs-import", onsubmit: (event) => { event.preventDefault(); load(path, go, result); } },
+    h("h1", {}, title),
     h("p", {}, "Give the folder of a recorded data set: Bridge (RLDS or raw folders) or LeRobot (v2.1 or v3.0). Frames stay where they are."),
     h("div", { class: "vs-inline" }, path, go), result,
     h("p", { class: "vs-dim" }, "The same from the command line: ", h("code", {}, "python -m vlm2vla import PATH")));
-  return form;
 }
 
 async function load(path, go, result) {
   if (!path.value.trim()) { path.focus(); return; }
   go.disabled = true;
-  fill(result, busy("Reading…"));
-  const answer = await call("import_data", { path: path.value.trim() });
+  fill(result, h("div", { class: "vs-busy" }, h("i", {}), "Reading…"));
+  const job = await runJob("start_import", { path: path.value.trim() });
   go.disabled = false;
-  if (answer.error) { fill(result, h("p", { class: "vs-problem" }, answer.error)); return; }
-  const report = answer.ok;
-  fill(result, h("p", {}, `${plural(report.episodes, "episode")}, ${plural(report.steps, "step")} imported.`), report.errors.length > 0 && problems(report.errors),
-    report.episodes > 0 && h("p", {}, labelAll(), " Free, and done in seconds; Gemini can label them later."), report.episodes > 0 && button("Look at them first", "", () => start(), { class: "small" }));
+  if (!job.report) { fill(result, h("p", { class: "vs-problem" }, job.error || "Stopped; what was read is kept.")); return; }
+  const { episodes, steps, errors } = job.report;
+  fill(result, h("p", {}, `${plural(episodes, "episode")}, ${plural(steps, "step")} imported.`), errors.length > 0 && problems(errors),
+    episodes > 0 && h("p", {}, labelAll(), " Free, and done in seconds; Gemini can label them later."), episodes > 0 && button("Look at them first", "", openSomething, { class: "small" }));
 }
 
 const problems = (errors) => h("details", { class: "vs-problem" }, h("summary", {}, `${plural(errors.length, "record")} could not be read`),
   h("ul", {}, errors.slice(0, 20).map((error) => h("li", {}, `${error.path} ${error.record ?? ""}: ${error.message}`))));
 
-const busy = (text) => h("div", { class: "vs-busy" }, h("i", {}), text);
+async function openSomething() {
+  document.querySelector(".vs-import-dialog")?.close();
+  if (!state.view && state.queue.rows.length) await openEpisode(state.queue.rows[0].id);
+}
 
-async function start() {
-  await loadQueue();
-  if (!state.view && state.queue.rows.length) openEpisode(state.queue.rows[0].id);
+// More data for a studio that has some already.
+export function importDialog() {
+  const close = h("button", { type: "button", class: "icon", "aria-label": "Close", onclick: () => dialog.close() }, icon("close"));
+  const dialog = h("dialog", { class: "vs-dialog vs-import-dialog vs-mount", "aria-label": "Import" }, close, importForm("Import a data set"));
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
 }
 
 // The button that labels every episode without labels from the recorded numbers.
 export function labelAll() {
   const node = button("Annotate from the numbers", "", async () => {
     node.disabled = true;
-    fill(node.firstChild, "Annotating…");
-    const answer = await call("annotate_all", { annotator: "kinematic" });
+    const job = await runJob("start_annotating", { annotator: "kinematic" });
     node.disabled = false;
-    fill(node.firstChild, "Annotate from the numbers");
-    if (answer.error) { emit("problem", answer.error); return; }
-    const open = state.view?.id;
-    await start();
-    if (open) openEpisode(open, { step: state.step });
+    if (job.error) { emit("problem", job.error); return; }
+    if (state.view) await openEpisode(state.view.id, { step: state.step });
+    await openSomething();
   }, { class: "primary" });
   return node;
 }
