@@ -44,6 +44,24 @@ def test_bytes_that_are_no_example_are_refused(data):
         Example(data).keys()
 
 
+def test_no_damage_makes_anything_but_a_typed_error(rlds):
+    floats = np.linspace(-1, 1, 21, dtype=np.float32)
+    whole = rlds.example({"f": floats, "i": [1, 300, -5], "b": [b"x" * 200, b"yz"]})
+    random = np.random.default_rng(0)
+    refused = 0
+    for _ in range(3000):
+        data = bytearray(whole)
+        for position in random.integers(0, len(data), random.integers(1, 4)):
+            data[position] = random.integers(0, 256)
+        del data[random.integers(len(data) // 2, len(data) * 2) :]
+        try:
+            decoded = Example(bytes(data))
+            decoded.floats("f"), decoded.ints("i"), decoded.texts("b"), decoded.views("b")
+        except CorruptRecordError:
+            refused += 1
+    assert refused > 500
+
+
 def test_intact_file(shard):
     found, errors = collect(shard, expected=6)
     assert errors == []

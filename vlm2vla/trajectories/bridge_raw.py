@@ -19,7 +19,7 @@ import numpy as np
 from vlm2vla.embodiment import WIDOWX
 from vlm2vla.errors import CorruptRecordError, InvalidEpisodeError, TrajectoryError
 from vlm2vla.trajectories import safe_pickle
-from vlm2vla.trajectories.validation import OnError, make_episode, pad_commands
+from vlm2vla.trajectories.validation import OnError, make_episode, malformed_as, pad_commands
 from vlm2vla.types import Episode, FrameSource, Source
 
 FORMAT = "bridge-raw"
@@ -71,7 +71,9 @@ def read(path: Path, *, dataset: str = "", rate_hz: float = 0.0, on_error: OnErr
         on_error: Told about what is left out.
     """
     try:
-        yield _episode(path, dataset or DATASET, rate_hz or WIDOWX.rate_hz, on_error)
+        with malformed_as(InvalidEpisodeError, path):
+            episode = _episode(path, dataset or DATASET, rate_hz or WIDOWX.rate_hz, on_error)
+        yield episode
     except TrajectoryError as error:
         on_error(error)
 

@@ -19,7 +19,7 @@ import numpy as np
 from vlm2vla.embodiment import WIDOWX
 from vlm2vla.errors import CorruptRecordError, FormatError, InvalidEpisodeError, TrajectoryError
 from vlm2vla.trajectories.tfrecord import Example, Record, read_record, records
-from vlm2vla.trajectories.validation import OnError, make_episode
+from vlm2vla.trajectories.validation import OnError, make_episode, malformed_as
 from vlm2vla.types import Episode, FrameSource, Source
 
 FORMAT = "bridge-rlds"
@@ -93,7 +93,12 @@ def open_builder(path: Path) -> Builder:
         FormatError: No features.json, no shards, or features that are not Bridge's.
     """
     folder = path if path.is_dir() else path.parent
-    features = _flatten(_json(folder / "features.json"))
+    with malformed_as(FormatError, folder / "features.json"):
+        features = _flatten(_json(folder / "features.json"))
+        return _builder(path, folder, features)
+
+
+def _builder(path: Path, folder: Path, features: Mapping[str, Mapping[str, Any]]) -> Builder:
     action = features.get("steps/action", {})
     if _shape(action) == (7,):
         dict_action = False
@@ -117,7 +122,8 @@ def open_builder(path: Path) -> Builder:
         if key.startswith(prefix) and "image" in value and "depth" not in key
     }
     info = _json(folder / "dataset_info.json") if (folder / "dataset_info.json").is_file() else {}
-    shards = _shards(folder, info, only=None if path.is_dir() else path.name)
+    with malformed_as(FormatError, folder / "dataset_info.json"):
+        shards = _shards(folder, info, only=None if path.is_dir() else path.name)
     if not shards:
         raise FormatError("there is no TFRecord shard beside features.json", path=folder)
     match = _SHARD.match(shards[0].path.name)
@@ -148,7 +154,9 @@ def read(path: Path, *, dataset: str = "", rate_hz: float = 0.0, on_error: OnErr
         try:
             for record in records(shard.path, expected=shard.expected, on_error=on_error):
                 try:
-                    yield _episode(builder, shard, record, dataset or builder.name, rate_hz or WIDOWX.rate_hz)
+                    with malformed_as(InvalidEpisodeError, shard.path, record.index):
+                        episode = _episode(builder, shard, record, dataset or builder.name, rate_hz or WIDOWX.rate_hz)
+                    yield episode
                 except TrajectoryError as error:
                     on_error(_located(error, shard.path, record.index))
         except (CorruptRecordError, FormatError) as error:

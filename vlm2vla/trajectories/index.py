@@ -229,7 +229,7 @@ class _File:
             if not self._parquet.schema_arrow.equals(_SCHEMA):
                 raise _damaged(path, "its columns are not those of this version")
             self._light = self._parquet.read(columns=list(_LIGHT))
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise _damaged(path, error) from error
         groups = (self._parquet.metadata.row_group(i).num_rows for i in range(self._parquet.num_row_groups))
         self._starts = np.cumsum([0, *groups])
@@ -265,7 +265,7 @@ class _File:
     def _group(self, parquet: pq.ParquetFile, group: int) -> pa.Table:
         try:
             return parquet.read_row_group(group, use_threads=False)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise _damaged(self.path, error) from error
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm2vla.errors import CorruptRecordError, FormatError, TrajectoryError
-from vlm2vla.trajectories.validation import OnError
+from vlm2vla.trajectories.validation import OnError, malformed_as
 
 INFO = Path("meta") / "info.json"
 _IMAGE_PREFIXES = ("observation.images.", "observation.", "video.", "image.")
@@ -110,12 +110,12 @@ class Layout:
             raise FormatError("there is no table of episodes", path=self.root / "meta" / "episodes")
         for file in files:
             try:
-                parquet = pq.ParquetFile(file)
+                parquet = pq.ParquetFile(file, page_checksum_verification=True)
                 # Statistics make most of this table; they are not needed.
                 names = [name for name in parquet.schema_arrow.names if not name.startswith("stats/")]
                 for batch in parquet.iter_batches(batch_size=1000, columns=names):
                     yield from self._entries_v3(batch.to_pylist(), file, on_error)
-            except (OSError, pa.ArrowException) as error:
+            except (OSError, ValueError, pa.ArrowException) as error:
                 on_error(CorruptRecordError(f"the table of episodes cannot be read: {error}", path=file))
 
     def _entries_v3(self, rows: list[dict[str, Any]], file: Path, on_error: OnError) -> Iterator[EpisodeEntry]:
@@ -165,7 +165,7 @@ def open_layout(root: Path) -> Layout:
             f"LeRobot version {info.get('codebase_version')!r} is not known; versions 2.0, 2.1 and 3.0 are read",
             path=root / INFO,
         )
-    try:
+    with malformed_as(FormatError, root / INFO):
         features = dict(info["features"])
         fps = float(info["fps"])
         total = info.get("total_episodes")
@@ -183,8 +183,6 @@ def open_layout(root: Path) -> Layout:
             video_path=str(info.get("video_path") or ""),
             chunks_size=int(info.get("chunks_size") or 1000),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FormatError(f"info.json lacks or garbles an entry: {error!r}", path=root / INFO) from error
     if not fps > 0:
         raise FormatError(f"fps is {fps} in info.json; write the true rate there", path=root / INFO)
     return layout
@@ -245,7 +243,7 @@ def _labels(path: Path, column: str) -> dict[int, str]:
         name = column.removesuffix("_index")
         texts = table[name] if name in table.columns else table.index
         return {int(number): str(text) for number, text in zip(table[column], texts, strict=True)}
-    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise FormatError(f"the table cannot be read: {error!r}", path=path) from error
 
 

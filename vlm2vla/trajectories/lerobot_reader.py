@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from vlm2vla.errors import CorruptRecordError, FormatError, InvalidEpisodeError, NotFoundError, TrajectoryError
 from vlm2vla.trajectories.lerobot_columns import ColumnMap, choose_columns
 from vlm2vla.trajectories.lerobot_layout import INFO, EpisodeEntry, Layout, open_layout
-from vlm2vla.trajectories.validation import OnError, make_episode
+from vlm2vla.trajectories.validation import OnError, make_episode, malformed_as
 from vlm2vla.trajectories.video import VideoFrames
 from vlm2vla.types import Episode, FrameSource, Source, Subtask
 
@@ -106,13 +106,16 @@ def read(path: Path, *, dataset: str = "", rate_hz: float = 0.0, on_error: OnErr
     """
     layout = open_layout(path)
     try:
-        columns = choose_columns(layout.features, layout.robot_type)
+        with malformed_as(FormatError, path / INFO):
+            columns = choose_columns(layout.features, layout.robot_type)
     except FormatError as error:
         raise FormatError(error.args[0], path=path / INFO) from None
     reader = _Reader(layout, columns, dataset or path.name, rate_hz or layout.fps, on_error)
     for entry in layout.episodes(on_error):
         try:
-            yield reader.episode(entry)
+            with malformed_as(InvalidEpisodeError, path / entry.data, entry.index):
+                episode = reader.episode(entry)
+            yield episode
         except TrajectoryError as error:
             where = error.path if error.path and error.path != str(path) else path / entry.data
             on_error(type(error)(error.args[0], path=where, record=entry.index))
@@ -271,7 +274,7 @@ def _open(path: Path) -> pq.ParquetFile:
         return pq.ParquetFile(path, page_checksum_verification=True)
     except FileNotFoundError as error:
         raise CorruptRecordError("the data file that the metadata name is missing", path=path) from error
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise CorruptRecordError(f"not a readable parquet file: {error}", path=path) from error
 
 
@@ -357,7 +360,7 @@ def _image_group(path: str, column: str, group: int) -> list[bytes | None]:
     try:
         values = _open(Path(path)).read_row_group(group, columns=[column]).column(column).to_pylist()
         return [value["bytes"] if isinstance(value, dict) else value for value in values]
-    except (OSError, KeyError, pa.ArrowException) as error:
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise CorruptRecordError(f"images of column {column} cannot be read: {error}", path=path) from error
 
 

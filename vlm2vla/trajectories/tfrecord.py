@@ -23,11 +23,13 @@ from vlm2vla.errors import CorruptRecordError, FormatError, TrajectoryError
 _HEADER = struct.Struct("<QI")
 _CRC = struct.Struct("<I")
 _MASK_DELTA = 0xA282EAD8
+_MAX_UINT64 = (1 << 64) - 1
 _SEARCH_WINDOW = 1 << 20
 
 # Wire types of protobuf, and the three kinds of a tf.train.Feature.
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _BLOBS, _FLOATS, _INTS = 1, 2, 3
+_BLOB_TAG = 1 << 3 | _BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +205,18 @@ class Example:
 
     def blob_spans(self, key: str) -> list[tuple[int, int]]:
         """Where the byte strings lie in the record, without copying them."""
-        start, end = self._values(key, _BLOBS)
-        return [(first, last) for _, first, last in _fields(self._data, start, end)]
+        position, end = self._values(key, _BLOBS)
+        data, spans = self._data, []
+        while position < end:
+            # The hot loop of reading: one round per frame and camera.
+            length, start = data[position + 1] if position + 1 < end else 255, position + 2
+            if length > 127:
+                length, start = _varint(data, position + 1)
+            if data[position] != _BLOB_TAG or start + length > end:
+                raise CorruptRecordError(f"feature {key!r} is not a list of byte strings")
+            position = start + length
+            spans.append((start, position))
+        return spans
 
     def blob(self, span: tuple[int, int]) -> bytes:
         """The bytes of one span of `blob_spans`."""
@@ -259,10 +271,7 @@ def _fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, in
         wire = data[position] & 7
         position += 1
         if wire == _BYTES:
-            length = data[position]
-            position += 1
-            if length > 127:
-                length, position = _varint(data, position - 1)
+            length, position = _varint(data, position)
             start, position = position, position + length
         elif wire == _VARINT:
             start = position
@@ -282,11 +291,13 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
     """(value, position after it)."""
     value = shift = 0
     while True:
+        if position >= len(data):
+            raise CorruptRecordError("a number runs over the end of the record")
         byte = data[position]
         position += 1
         value |= (byte & 127) << shift
         if byte < 128:
-            return value, position
+            return value & _MAX_UINT64, position
         shift += 7
         if shift > 63:
             raise CorruptRecordError("a number is longer than 64 bits")

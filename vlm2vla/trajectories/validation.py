@@ -6,7 +6,9 @@ Knows shapes, units and plausibility; knows no file format. Every reader ends he
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +23,8 @@ OnError = Callable[[TrajectoryError], None]
 # Euler angles of a recording lie within two turns; larger ones are degrees.
 _MAX_ANGLE = 4 * np.pi
 _MIN_STEPS = 2
+# What reading a value of the wrong kind raises; files come from strangers, so any value may be of any kind.
+_MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, NotImplementedError, RecursionError)
 # Commanded and reached paths of a good recording part by the controller's lag only.
 _COMMAND_GAP_M = 0.1
 
@@ -98,6 +102,21 @@ def make_episode(
         subtasks=tuple(subtasks),
         notes=tuple(notes),
     )
+
+
+@contextmanager
+def malformed_as(kind: type[TrajectoryError], path: Path | str, record: int | str | None = None) -> Iterator[None]:
+    """Values of the wrong kind inside become one typed error.
+
+    Args:
+        kind: The error to raise.
+        path: File or folder it is about.
+        record: Position in it.
+    """
+    try:
+        yield
+    except _MALFORMED as error:
+        raise kind(f"the content is not as this format has it: {error!r}", path=path, record=record) from error
 
 
 def episode_id(dataset: str, ids: Mapping[str, str], states: np.ndarray) -> str:

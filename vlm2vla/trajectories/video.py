@@ -99,7 +99,7 @@ class _Player:
         try:
             self._container = av.open(path)
             self._stream = self._container.streams.video[0]
-        except (OSError, ValueError, IndexError) as error:
+        except (av.FFmpegError, OSError, ValueError, IndexError) as error:
             raise CorruptRecordError(f"not a readable video: {error}", path=path) from error
         self._stream.thread_type = "AUTO"
         self.frames = self._stream.frames
@@ -130,6 +130,8 @@ class _Player:
 
     def _frame(self, time_s: float) -> "VideoFrame":
         """The frame shown at `time_s` of the data set's clock."""
+        import av
+
         target = time_s * self._scale
         try:
             shown = self._shown
@@ -145,7 +147,7 @@ class _Player:
             else:
                 self._decoded = self._shown = None
                 raise CorruptRecordError(f"the video ends before {time_s:.3f} s", path=self._path)
-        except (OSError, ValueError) as error:
+        except (av.FFmpegError, OSError, ValueError) as error:
             self._decoded = self._shown = None
             raise CorruptRecordError(f"no frame decodes at {time_s:.3f} s: {error}", path=self._path) from error
         if self._shown[0] > target + 3 * self._half_frame:
