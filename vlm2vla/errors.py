@@ -19,6 +19,8 @@
     │   ├── ModelSchemaError     an answer that does not fit the schema
     │   ├── ModelUnavailableError  network, quota, server fault, timeout
     │   └── SpendingCapError     the next call would pass --max-cost
+    ├── RobotError               a robot that cannot be reached, seen or trusted
+    │   └── ActionRefusedError   an action that a safety rule does not let through
     └── ExportError              a data set that cannot be written
 
 A message says what is wrong, where, and how to fix it. The CLI prints it in one line; the studio shows it.
@@ -158,6 +160,22 @@ class ModelUnavailableError(ModelError):
 
 class SpendingCapError(ModelError):
     """The next call could pass the spending cap; what is already paid for is kept."""
+
+
+class RobotError(VLM2VLAError):
+    """A robot cannot be reached, seen or trusted; nothing moves until that is mended."""
+
+
+class ActionRefusedError(RobotError):
+    """A safety rule does not let an action through; nothing moved.
+
+    Attributes:
+        rule: Name of the rule.
+    """
+
+    def __init__(self, message: str, *, rule: str = ""):
+        super().__init__(message)
+        self.rule = rule
 
 
 class ExportError(VLM2VLAError):
