@@ -26,7 +26,9 @@ def main(config: StudioConfig, workspace: Path | None = None) -> None:
     sys.stderr.write(
         f"VLM2VLA Studio on http://{config.host}:{config.port} (workspace {folder.root}); Ctrl-C stops it\n"
     )
-    uvicorn.run(app, host=config.host, port=config.port, workers=1, log_config=None, server_header=False)
+    uvicorn.run(
+        app, host=config.host, port=config.port, workers=1, log_config=None, access_log=False, server_header=False
+    )
 
 
 if __name__ == "__main__":

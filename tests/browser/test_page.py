@@ -52,6 +52,15 @@ def test_all_keys_are_listed_and_rest_while_typing(open_episode):
     assert page.locator(".vs-pop").is_hidden()
 
 
+def test_space_plays_even_after_a_button_was_clicked(open_episode):
+    page = open_episode()
+    page.get_by_role("button", name="Accept A", exact=True).click()
+    expect(page.locator(".vs-inspect-head .vs-status")).to_have_text("accepted")
+    page.keyboard.press(" ")
+    page.wait_for_function("document.querySelector('.vs-frame').dataset.step >= 2")
+    expect(page.locator(".vs-inspect-head .vs-status")).to_have_text("accepted")
+
+
 def test_it_plays_at_the_rate_of_the_recording(open_episode):
     page = open_episode()
     page.locator(".vs-playhead").wait_for()

@@ -4,8 +4,9 @@ import { notice } from "./dom.js";
 import { startKeys } from "./keys.js";
 import { resumeJob } from "./jobs.js";
 import { keepLink, readLink } from "./link.js";
-import { loadQueue, on, openEpisode, state } from "./store.js";
+import { loadQueue, on, openEpisode, refresh, state } from "./store.js";
 
+const REFRESH_MS = 240_000; // well within the ten minutes of a lease
 let started = false;
 
 export async function startAnnotate() {
@@ -17,6 +18,9 @@ export async function startAnnotate() {
     document.activeElement?.blur(); // a text that is being typed is saved too
     if (state.saving || state.conflict) event.preventDefault();
   });
+  on("changed", (author) => notice(`${author} saved a newer revision; this is it.`));
+  document.addEventListener("visibilitychange", () => document.hidden || refresh());
+  setInterval(() => document.hidden || refresh(), REFRESH_MS);
   startKeys();
   startConflicts();
   const wanted = readLink();

@@ -58,12 +58,21 @@ export function nameOf(event) {
 function taken(event) {
   const node = event.target;
   if (node.closest?.("textarea, select, [contenteditable], dialog, .vs-pop")) return true;
-  if (node.closest?.("input")) return !(node.type === "range" && event.key === " ");
+  if (node.closest?.("input")) return node.type !== "range" || /^(Arrow|Home|End|Page)/.test(event.key);
   return Boolean(node.closest?.("button, a, summary")) && (event.key === "Enter" || event.key === " ");
+}
+
+// After a click the keyboard belongs to the player again: Space must not press the last button once more.
+function leaveClicked(event) {
+  const node = event.target.closest?.(".vs-mount button, .vs-mount select, .vs-mount input[type=range]");
+  if (node && event.detail > 0 && event.type === "click" && node.tagName === "BUTTON") node.blur();
+  if (node && event.type === "change") node.blur();
 }
 
 export function startKeys() {
   const overlay = makeOverlay();
+  document.addEventListener("click", leaveClicked);
+  document.addEventListener("change", leaveClicked);
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && overlay.open) { overlay.close(); return; }
     if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey || !document.querySelector(".vs-stage")?.offsetParent && !WITHOUT_EPISODE.has(event.key)) return;

@@ -18,8 +18,8 @@ export function mountQueue(element, server) {
   const toggle = button(icon("filter"), "", () => { more.element.hidden = !more.element.hidden; toggle.setAttribute("aria-expanded", !more.element.hidden); }, { class: "icon", title: "Filters", "aria-label": "Filters", "aria-expanded": false });
   const inner = h("div", { class: "vs-rows-inner" });
   const list = h("div", { class: "vs-list", tabindex: "0", role: "listbox", "aria-label": "Episodes" }, inner);
-  const foot = h("span", {});
-  fill(element, h("div", { class: "vs-queue" }, counts, h("div", { class: "vs-search" }, search, toggle), more.element, jobBar(), offer, list, h("div", { class: "vs-queue-foot" }, foot, button("Import…", "", importDialog, { class: "small", title: "Import another data set" }))));
+  const foot = h("span", {}), importMore = button("Import…", "", importDialog, { class: "small", title: "Import another data set" });
+  fill(element, h("div", { class: "vs-queue" }, counts, h("div", { class: "vs-search" }, search, toggle), more.element, jobBar(), offer, list, h("div", { class: "vs-queue-foot" }, foot, importMore)));
 
   function drawCounts() {
     const all = state.queue.counts;
@@ -27,6 +27,7 @@ export function mountQueue(element, server) {
     const done = (all.accepted || 0) + (all.rejected || 0), share = all.total ? Math.round((100 * done) / all.total) : 0;
     const bar = h("div", { class: "vs-progress", role: "progressbar", "aria-valuenow": share, "aria-valuemin": 0, "aria-valuemax": 100, title: STATUSES.map((name) => `${all[name] || 0} ${name.replace("_", " ")}`).join(", ") },
       ["accepted", "rejected", "flagged"].map((name) => h("i", { class: name, style: `width: ${all.total ? (100 * (all[name] || 0)) / all.total : 0}%` })));
+    importMore.hidden = !all.total;
     fill(counts, h("div", {}, h("b", {}, `${all.total - done} to review`), h("span", {}, `${share} % of ${all.total}`)), bar);
     const bare = state.queue.rows.filter((row) => row.head === 0).length;
     if (offer.hidden === Boolean(bare)) fill(offer, bare ? ["Some episodes have no labels yet. ", labelAll()] : null);
@@ -97,7 +98,7 @@ function rowNode(row, index) {
   const node = h("div", { class: `vs-item ${current ? "on" : ""}`, dataset: { id: row.id }, role: "option", "aria-selected": current, title: row.instruction },
     h("span", { class: `vs-sign ${status}`, title: status.replace("_", " ") }, SIGNS[status] || "○"),
     h("div", { class: "vs-item-text" }, h("div", {}, row.instruction),
-      h("small", {}, [row.dataset, plural(row.steps, "step"), SOURCES[row.source] || row.source || "no labels"].filter(Boolean).join(" · "))),
+      h("small", {}, [Object.keys(state.queue.datasets || {}).length > 1 && row.dataset, plural(row.steps, "step"), SOURCES[row.source] || row.source || "no labels"].filter(Boolean).join(" · "))),
     h("div", { class: "vs-item-side" },
       h("div", { class: "vs-risk", title: `Risk ${risk.toFixed(2)}: how likely something is wrong, from the checks` }, h("i", { style: `width: ${Math.round(risk * 100)}%` })),
       row.errors ? h("small", { class: "error" }, `■ ${row.errors}`) : null, row.warnings ? h("small", { class: "warning" }, `▲ ${row.warnings}`) : null,

@@ -198,6 +198,18 @@ function markRow(view) {
   emit("queue");
 }
 
+// Renews the lease, and shows what others saved in the meantime, unless something of mine is on its way.
+export async function refresh() {
+  const id = state.view?.id;
+  if (!id || state.saving || state.conflict || state.opening) return;
+  const answer = await call("open", { episode: id });
+  const idle = state.view?.id === id && !state.saving && !state.conflict;
+  if (answer.ok && idle && answer.ok.revision !== state.view.revision) {
+    emit("changed", answer.ok.author);
+    show(answer.ok);
+  }
+}
+
 async function reload(id) {
   const answer = await call("open", { episode: id });
   if (answer.ok && state.view?.id === id) show(answer.ok);
