@@ -1,6 +1,7 @@
 """Import: what is good is indexed once, what is bad is reported, nothing already imported is touched."""
 
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -180,3 +181,27 @@ def test_a_damaged_byte_in_the_index_is_never_taken_for_a_number(tmp_path, works
         except (WorkspaceError, NotFoundError):
             refused += 1
     assert refused > 20
+
+
+def test_frames_can_be_sent_to_another_process(tmp_path, rlds, lerobot):
+    rlds.write(tmp_path / "rlds", rlds.episodes(1))
+    lerobot.v21(tmp_path / "lerobot", episodes=1)
+    for folder in ("rlds", "lerobot"):
+        (episode,) = read(tmp_path / folder)
+        assert pickle.loads(pickle.dumps(episode)).frame(4) == episode.frame(4)
+
+
+def test_several_formats_below_one_folder_must_be_named(tmp_path, workspace, rlds, lerobot):
+    rlds.write(tmp_path / "data" / "a", rlds.episodes(1))
+    lerobot.v21(tmp_path / "data" / "b", episodes=2)
+    with pytest.raises(FormatError, match=r"several formats \(bridge-rlds in .*a; lerobot-v2 in .*b\)"):
+        import_episodes(ImportConfig(tmp_path / "data"), workspace)
+    assert import_episodes(ImportConfig(tmp_path / "data", format="lerobot-v2"), workspace).episodes == 2
+
+
+def test_truncated_shard_keeps_what_is_before(tmp_path, workspace, rlds):
+    shard = rlds.write(tmp_path / "data", rlds.episodes(5))
+    shard.write_bytes(shard.read_bytes()[: rlds.offsets(shard)[3] + 500])
+    report = import_episodes(ImportConfig(tmp_path / "data"), workspace)
+    assert (report.episodes, len(report.errors), report.errors[0]["record"]) == (3, 1, 3)
+    assert "2 of 5 records are lost" in report.errors[0]["message"]

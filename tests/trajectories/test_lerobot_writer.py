@@ -10,7 +10,7 @@ import pytest
 
 from vlm2vla.embodiment import FRANKA
 from vlm2vla.errors import CorruptRecordError, ExportError
-from vlm2vla.trajectories import lerobot_writer, read, read_language, write_lerobot
+from vlm2vla.trajectories import lerobot_files, lerobot_writer, read, read_language, write_lerobot
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_older_subtask_columns_on_request(tmp_path, episodes):
 def test_files_roll_over(tmp_path, episodes, lerobot, monkeypatch):
     monkeypatch.setattr(lerobot_writer, "_DATA_MB", 0)
     monkeypatch.setattr(lerobot_writer, "_VIDEO_MB", 0)
-    monkeypatch.setattr(lerobot_writer, "_CHUNK_FILES", 3)
+    monkeypatch.setattr(lerobot_files, "CHUNK_FILES", 3)
     out = tmp_path / "out"
     write_lerobot(out, ((e, []) for e in episodes))
     assert sorted(path.name for path in (out / "data/chunk-000").iterdir()) == [f"file-00{i}.parquet" for i in range(3)]

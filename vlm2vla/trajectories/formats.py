@@ -59,7 +59,7 @@ def find(path: Path, format: str = "auto") -> list[tuple[str, Path]]:
     """
     if format != "auto" and format not in READERS:
         raise FormatError(f"no format {format!r}; {did_you_mean(format, READERS)}")
-    path = path.expanduser().absolute()
+    path = Path(os.path.abspath(path.expanduser()))
     if not path.exists():
         raise FormatError("no such file or folder", path=path)
     found = [entry for entry in _scan(path) if format in ("auto", entry[0])]

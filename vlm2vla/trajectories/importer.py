@@ -5,6 +5,7 @@ Knows the order of things; the readers know formats, the index knows the disk.
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -73,7 +74,7 @@ def import_episodes(config: ImportConfig, workspace: Workspace, progress: Progre
         WorkspaceError: The workspace cannot be written.
     """
     started, created_at = time.monotonic(), datetime.now(UTC)
-    path = Path(config.path).expanduser().absolute()
+    path = Path(os.path.abspath(Path(config.path).expanduser()))
     found = formats.choose(path, config.format)
     total = formats.count(found)
     if config.limit:

@@ -92,7 +92,7 @@ class Layout:
                 }
                 tasks = row.get("tasks") or ()
                 yield EpisodeEntry(index, _texts(tasks), self._place(self.data_path, values), videos)
-            except (KeyError, TypeError, ValueError) as error:
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
                 on_error(
                     CorruptRecordError(
                         f"line {number} is not an episode: {error!r}",
@@ -135,7 +135,7 @@ class Layout:
                     place = self._place(self.video_path, {**values, "video_key": camera.key})
                     videos[camera.key] = (place, float(row.get(f"{prefix}from_timestamp") or 0.0))
                 yield EpisodeEntry(index, _texts(row.get("tasks") or ()), data, videos)
-            except (KeyError, TypeError, ValueError) as error:
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
                 on_error(
                     CorruptRecordError(
                         f"a row of the table of episodes cannot be used: {error!r}",

@@ -15,25 +15,24 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vlm2vla import motion
 from vlm2vla.errors import ExportError
-from vlm2vla.trajectories.lerobot_stats import Stats, Total, image_stats, vector_stats
+from vlm2vla.trajectories import lerobot_files
+from vlm2vla.trajectories.lerobot_files import EpisodeRows, RowGroups, place_of
+from vlm2vla.trajectories.lerobot_stats import Total, image_stats, vector_stats
 from vlm2vla.trajectories.video_writer import CameraWriter, Clip
 from vlm2vla.types import Episode
 
 LanguageRow = Mapping[str, Any]
 
-_CHUNK_FILES, _DATA_MB, _VIDEO_MB = 1000, 100, 200
-_META_ROWS, _META_FILE_ROWS = 500, 10_000
+_DATA_MB, _VIDEO_MB = 100, 200
 # Episodes looked at before the first is written, to learn which cameras there are.
 _LOOK_AHEAD = 100
 _NAMES = ["x", "y", "z", "roll", "pitch", "yaw", "gripper"]
 _PERSISTENT_STYLES = ("subtask", "plan", "memory", "motion", "task_aug")
 _DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 _VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
-_EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 
 
 def _language_type(persistent: bool) -> pa.DataType:
@@ -150,8 +149,8 @@ class _Writer:
         self._notes: dict[str, int] = {}
         self._total = Total()
         self._schema = pa.schema([*_COLUMNS, *([("subtask_index", pa.int64())] if subtask_columns else [])])
-        self._data = _RowGroups(root, _DATA_PATH, _DATA_MB << 20)
-        self._meta = _MetaRows(root)
+        self._data = RowGroups(root, _DATA_PATH, _DATA_MB << 20)
+        self._meta = EpisodeRows(root)
         names = dict.fromkeys(name for episode, _ in head for name in episode.cameras) if cameras is None else cameras
         self._cameras = {name: self._camera(name, [episode for episode, _ in head]) for name in names}
 
@@ -218,7 +217,7 @@ class _Writer:
         if first is None:
             raise ExportError(f"none of the first episodes has a camera {name!r}")
         return CameraWriter(
-            lambda number: self._root / _VIDEO_PATH.format(video_key=_key(name), **_place(number)),
+            lambda number: self._root / _VIDEO_PATH.format(video_key=_key(name), **place_of(number)),
             first.image(0, name).size,
             self._rate_hz,
             _VIDEO_MB << 20,
@@ -273,7 +272,7 @@ class _Writer:
             "total_episodes": self._episodes,
             "total_frames": self._frames,
             "total_tasks": len(self._tasks),
-            "chunks_size": _CHUNK_FILES,
+            "chunks_size": lerobot_files.CHUNK_FILES,
             "data_files_size_in_mb": _DATA_MB,
             "video_files_size_in_mb": _VIDEO_MB,
             "fps": rate,
@@ -282,74 +281,6 @@ class _Writer:
             "video_path": _VIDEO_PATH,
             "features": features,
         }
-
-
-class _RowGroups:
-    """Parquet files that take one table as one row group each, and roll over when they are full."""
-
-    def __init__(self, root: Path, template: str, max_bytes: int):
-        self._root, self._template, self._max_bytes = root, template, max_bytes
-        self._number, self._writer = -1, None
-        self._path = root
-
-    def write(self, table: pa.Table, *, new_file: bool = False) -> dict[str, int]:
-        """Write one row group; returns where: chunk_index and file_index."""
-        if self._writer is None or new_file or self._path.stat().st_size > self._max_bytes:
-            self.close()
-            self._number += 1
-            self._path = self._root / self._template.format(**_place(self._number))
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = pq.ParquetWriter(self._path, table.schema, write_page_checksum=True)
-        self._writer.write_table(table, row_group_size=max(1, len(table)))
-        return _place(self._number)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-
-
-class _MetaRows:
-    """The table of episodes, written a few hundred rows at a time."""
-
-    def __init__(self, root: Path):
-        self._files = _RowGroups(root, _EPISODES_PATH, 1 << 62)
-        self._rows: list[dict[str, Any]] = []
-        self._schema: pa.Schema | None = None
-        self._written = 0
-
-    def write(
-        self,
-        index: int,
-        task: str,
-        steps: int,
-        first_frame: int,
-        data: Mapping[str, int],
-        videos: Mapping[str, Any],
-        stats: Mapping[str, Stats],
-    ) -> None:
-        row: dict[str, Any] = {"episode_index": index, "tasks": [task], "length": steps}
-        row |= {f"data/{name}": value for name, value in data.items()}
-        row |= {"dataset_from_index": first_frame, "dataset_to_index": first_frame + steps, **videos}
-        for feature, values in stats.items():
-            row |= {f"stats/{feature}/{name}": value.tolist() for name, value in values.items()}
-        row |= {f"meta/episodes/{name}": value for name, value in _place(index // _META_FILE_ROWS).items()}
-        self._rows.append(row)
-        if len(self._rows) == _META_ROWS:
-            self._flush()
-
-    def close(self) -> None:
-        self._flush()
-        self._files.close()
-
-    def _flush(self) -> None:
-        if not self._rows:
-            return
-        table = pa.Table.from_pylist(self._rows, self._schema)
-        self._schema = table.schema
-        self._files.write(table, new_file=self._written % _META_FILE_ROWS == 0)
-        self._written += len(self._rows)
-        self._rows = []
 
 
 def _checked_rows(episode: Episode, rows: Sequence[LanguageRow]) -> list[LanguageRow]:
@@ -384,7 +315,7 @@ def _checked_rows(episode: Episode, rows: Sequence[LanguageRow]) -> list[Languag
 
 
 def _video_columns(key: str, clip: Clip) -> dict[str, Any]:
-    values = {**_place(clip.file), "from_timestamp": clip.start_s, "to_timestamp": clip.end_s}
+    values = {**place_of(clip.file), "from_timestamp": clip.start_s, "to_timestamp": clip.end_s}
     return {f"videos/{key}/{name}": value for name, value in values.items()}
 
 
@@ -401,11 +332,6 @@ def _video_feature(size: tuple[int, int], rate: float) -> dict[str, Any]:
     }
     names = ["height", "width", "channels"]
     return {"dtype": "video", "shape": [size[1], size[0], 3], "names": names, "info": info}
-
-
-def _place(number: int) -> dict[str, int]:
-    """Number of a file -> its chunk, and its number in that chunk."""
-    return {"chunk_index": number // _CHUNK_FILES, "file_index": number % _CHUNK_FILES}
 
 
 def _key(camera: str) -> str:
