@@ -161,8 +161,11 @@ def test_sqlite_runs_in_wal_with_foreign_keys(path):
         connection = sqlite3.connect(path)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         connection.close()
-    with AnnotationStore.open(f"sqlite:///{path}") as store, store._database.write() as connection:
-        assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1
+    with AnnotationStore.open(f"sqlite:///{path}") as store:
+        database = store._database
+        # Two at a time, so that one is not the connection that ran the migrations.
+        with database.read() as first, database.read() as second:
+            assert [one.execute(text("PRAGMA foreign_keys")).scalar() for one in (first, second)] == [1, 1]
 
 
 def test_a_reader_goes_on_while_somebody_writes_and_a_locked_out_writer_is_told(path, annotated):

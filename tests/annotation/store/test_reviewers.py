@@ -1,5 +1,7 @@
 """Leases that expire, the next item, ratings."""
 
+from datetime import timedelta
+
 import pytest
 
 from vlm2vla.annotation.store import AnnotationStore, ItemRow, QueueQuery
@@ -30,8 +32,9 @@ def test_a_lease_keeps_others_away_until_it_expires(queue, clock):
 
 
 def test_the_time_of_a_lease_can_be_given(queue, clock):
-    queue.lease("a", "ann", minutes=10, now=clock.now)
-    clock.forward(minutes=20)
+    taken = queue.lease("a", "ann", minutes=10, now=clock.now + timedelta(hours=1))
+    assert (taken.acquired_at[11:16], taken.expires_at[11:16]) == ("13:00", "13:10")
+    clock.forward(minutes=71)
     assert queue.holder("a") is None
 
 
