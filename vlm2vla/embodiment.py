@@ -25,6 +25,7 @@ class Embodiment:
         max_step_m: Longest motion of one recorded step, metres; longer ones are a unit error or a jump.
         max_step_rad: The same for one rotation axis, radians.
         frame_text: The axes in words, for prompts.
+        axes: Axes that it can be driven along; a motion on any other axis is refused.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Embodiment:
     max_step_m: float
     max_step_rad: float
     frame_text: str
+    axes: tuple[str, ...] = AXES
 
 
 _FRAME_TEXT = (
@@ -62,6 +64,7 @@ STRETCH_RE1 = Embodiment(
     max_step_m=0.15,
     max_step_rad=1.0,
     frame_text=_FRAME_TEXT,
+    axes=("x", "y", "z", "yaw"),
 )
 
 FRANKA = Embodiment(
