@@ -26,7 +26,7 @@ def main() -> None:
     chosen.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         data = chosen.data or recordings.write(Path(folder) / "recordings", hostile=False)
-        workspace = Workspace.open(Path(folder) / "workspace")
+        workspace = Workspace.open(Path(folder) / "demo")
         pipeline.import_data(ImportConfig(data), workspace)
         pipeline.annotate(AnnotateConfig(), LanguageConfig(), GeminiConfig(), workspace)
         browser = playwright.chromium.launch(executable_path=serving.chromium(), args=serving.FLAGS)

@@ -100,7 +100,7 @@ function rowNode(row, index) {
     h("div", { class: "vs-item-text" }, h("div", {}, row.instruction),
       h("small", {}, [Object.keys(state.queue.datasets || {}).length > 1 && row.dataset, plural(row.steps, "step"), SOURCES[row.source] || row.source || "no labels"].filter(Boolean).join(" · "))),
     h("div", { class: "vs-item-side" },
-      h("div", { class: "vs-risk", title: `Risk ${risk.toFixed(2)}: how likely something is wrong, from the checks` }, h("i", { style: `width: ${Math.round(risk * 100)}%` })),
+      risk >= 0.05 && h("div", { class: "vs-risk", title: `Risk ${risk.toFixed(2)}: how likely something is wrong, from the checks` }, h("i", { style: `width: ${Math.round(risk * 100)}%` })),
       row.errors ? h("small", { class: "error" }, `■ ${row.errors}`) : null, row.warnings ? h("small", { class: "warning" }, `▲ ${row.warnings}`) : null,
       row.holder && row.holder !== me() ? h("small", { class: "vs-holder", title: `${row.holder} has it open` }, row.holder) : null));
   node.style.top = `${index * ROW}px`;

@@ -16,7 +16,7 @@ export function makeReview() {
   const pop = h("div", { class: "vs-pop", hidden: true });
   const main = h("div", { class: "vs-verdict-main" }, accept, button("Accept, next", "D", actions.acceptAndNext, { class: "accept", title: "Accept and go to the next subtask or episode (D)" }), reject, flag);
   const minor = h("div", { class: "vs-verdict-minor" }, button("Re-annotate", "G", actions.again, { title: "Let an annotator do this subtask again (G)" }),
-    button("Accept episode", "⇧A", actions.acceptEpisode, { title: "Accept every subtask of the episode (Shift+A)" }), button("Next episode", "N", actions.nextEpisode));
+    button("Accept all", "⇧A", actions.acceptEpisode, { title: "Accept every subtask of the episode (Shift+A)" }), button("Next episode", "N", actions.nextEpisode));
   const element = h("footer", { class: "vs-verdict" }, pop, main, minor);
 
   const close = () => { pop.hidden = true; fill(pop); };
