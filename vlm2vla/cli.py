@@ -8,7 +8,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -123,11 +123,27 @@ def export(config: Flat[ExportConfig], common: Flat[Common] = Common()) -> Repor
     return {"out": str(config.out), "format": config.format, "left_out": manifest.left_out} | manifest.counts
 
 
+def survival(common: Flat[Common] = Common()) -> Report:
+    """How much of each prompt's (or annotator's) text was accepted as written: is it the prompt that needs work?"""
+    from vlm2vla import pipeline
+
+    rows = pipeline.open_store(Workspace.open(common.workspace)).survival()
+    for row in rows:
+        _say(
+            f"{row.share:4.0%} of the {row.level} text survived  {row.model} {row.prompt_hash}: "
+            f"{row.kept} kept, {row.changed} changed, {row.dropped} dropped"
+        )
+    if not rows:
+        _say("nothing was reviewed yet: accept or reject labels in the studio first")
+    return {"prompts": [asdict(row) | {"share": row.share} for row in rows]}
+
+
 COMMANDS: dict[str, Callable[..., Report]] = {
     "import": import_,
     "annotate": annotate,
     "check": check,
     "export": export,
+    "survival": survival,
 }
 
 

@@ -79,10 +79,11 @@ export function makePlayer() {
   }
 
   async function draw() {
-    if (!source) return;
+    if (!state.view) return;
     const step = state.step, mine = generation;
     const seconds = (step / state.view.rate_hz).toFixed(1);
-    fill(caption, `frame ${step + 1} of ${state.view.steps} · ${seconds} s`);
+    fill(caption, `${source ? "frame" : "step"} ${step + 1} of ${state.view.steps} · ${seconds} s`);
+    if (!source) return;
     try {
       const frame = frames.get(step) || (await load(step));
       if (mine !== generation || step !== state.step || !frame) return;

@@ -12,6 +12,7 @@ from typing import Any
 
 from vlm2vla import pipeline
 from vlm2vla.annotation import edit as edits
+from vlm2vla.annotation.annotator import Annotator
 from vlm2vla.annotation.checks import check
 from vlm2vla.annotation.store import AnnotationStore, QueueQuery, Revision
 from vlm2vla.config import AnnotateConfig, GeminiConfig, ImportConfig, LanguageConfig
@@ -49,6 +50,7 @@ class Review:
         self.store = AnnotationStore.open(workspace.database_url)
         self._frames = FrameCache(workspace)
         self._jobs = Jobs()
+        self._counted: tuple[int, dict[str, int]] = (0, {})
         self._opened: OrderedDict[str, Episode] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -63,7 +65,8 @@ class Review:
             "total": page.total,
             "next": page.next,
             "counts": counts.by_status | {"total": counts.total},
-            "datasets": self.index.datasets(),
+            "datasets": self._datasets(),
+            "reviewers": self.store.reviewers(),
         }
 
     def open(self, episode_id: str, reviewer: str) -> JSON:
@@ -230,7 +233,14 @@ class Review:
         """End the running job early; what is done is kept."""
         self._jobs.stop()
 
-    def _annotator(self, name: str):
+    def _datasets(self) -> dict[str, int]:
+        """Number of episodes by data set; counted again only when the index grew."""
+        size = len(self.index)
+        if self._counted[0] != size:
+            self._counted = (size, self.index.datasets())
+        return self._counted[1]
+
+    def _annotator(self, name: str) -> Annotator:
         return pipeline.make_annotator(name, self.language, self.gemini)
 
     def _episode(self, episode_id: str) -> Episode:

@@ -315,6 +315,12 @@ class AnnotationStore:
         with self._database.read() as connection:
             return leases.ratings(connection, episode_id)
 
+    def reviewers(self) -> tuple[str, ...]:
+        """Everybody who saved a revision that is the newest human one of its episode, in order of the alphabet."""
+        with self._database.read() as connection:
+            query = select(ITEM.c.reviewer).where(ITEM.c.reviewer != "").distinct().order_by(ITEM.c.reviewer)
+            return tuple(connection.execute(query).scalars())
+
     def survival(self) -> tuple[PromptSurvival, ...]:
         """How much of each prompt's text survived review, per level."""
         with self._database.read() as connection:
