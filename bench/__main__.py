@@ -2,9 +2,15 @@
 
 import sys
 
-from bench import labels, rlds, store, studio
+from bench import fuzz, labels, rlds, store, studio
 
-BENCHES = {"rlds": rlds.main, "labels": labels.main, "store": lambda: store.main([]), "studio": studio.main}
+BENCHES = {
+    "rlds": rlds.main,
+    "labels": labels.main,
+    "store": lambda: store.main([]),
+    "studio": studio.main,
+    "fuzz": fuzz.main,
+}
 
 
 def main(names: list[str]) -> None:

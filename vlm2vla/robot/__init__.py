@@ -1,5 +1,20 @@
 """What moves: one small protocol for simulated, real and remote robots, and the safety rules in front of them."""
 
 from vlm2vla.robot.protocol import ActionResult, Observation, Outcome, Robot, RobotStatus
+from vlm2vla.robot.safe_robot import SafeRobot
+from vlm2vla.robot.safety import Box, Decision, Rules, SafetyConfig, Situation, table_box
 
-__all__ = ["ActionResult", "Observation", "Outcome", "Robot", "RobotStatus"]
+__all__ = [
+    "ActionResult",
+    "Box",
+    "Decision",
+    "Observation",
+    "Outcome",
+    "Robot",
+    "RobotStatus",
+    "Rules",
+    "SafeRobot",
+    "SafetyConfig",
+    "Situation",
+    "table_box",
+]
