@@ -33,7 +33,7 @@ def synthetic_episode(number: int) -> Episode:
     return Episode(
         id=f"bench-{number:06d}",
         dataset="bench",
-        source=Source("bench", ""),
+        source=Source("bridge-rlds", "", {"offset": 0, "crc": 0, "cameras": {}}),
         instruction="put carrot on plate",
         embodiment=WIDOWX,
         rate_hz=5.0,

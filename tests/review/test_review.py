@@ -80,7 +80,7 @@ def test_accepting_everything_decides_the_episode_and_next_moves_on(review, open
 def test_the_queue_knows_who_reviewed_and_what_there_is(review, opened):
     edit(review, opened, who="bert", kind="set_status", uid=None, status="accepted")
     queue = review.queue({"reviewer": "bert"})
-    assert (queue["reviewers"], queue["datasets"]) == (("bert",), {"bridge_dataset": 25})
+    assert (queue["reviewers"], queue["datasets"]) == (["bert"], {"bridge_dataset": 25})
     assert [row["id"] for row in queue["rows"]] == [opened["id"]]
 
 
