@@ -7,7 +7,11 @@ STUDIO ?=
 # Chromium drives the browser tests; Mesa's EGL draws the simulator without a screen.
 SYSTEM_PACKAGES := chromium libegl1 libgl1-mesa-dri
 
-.PHONY: help setup system studio test check fast browser bench screenshots format clean
+# stretch_body loads pyrealsense2, which needs libusb; nothing has to be compiled.
+ROBOT := .venv-robot
+ROBOT_PACKAGES := libusb-1.0-0
+
+.PHONY: help setup system studio test test-robot check fast browser bench screenshots format clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,6 +44,20 @@ test: setup system  ## everything that CI runs
 check: setup  ## ruff, format, architecture, fast tests
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -m "not browser and not slow"
+
+test-robot: $(ROBOT)/.installed  ## the Stretch driver through the real stretch_body, on emulated boards
+	$(ROBOT)/bin/python -m pytest -rs tests/robot_hardware
+
+$(ROBOT)/.installed: requirements-robot.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed: apt install python3.11 python3.11-venv"; exit 1; }
+	@missing=""; for package in $(ROBOT_PACKAGES); do \
+	  dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+	test -z "$$missing" || { command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ] && apt-get update -qq \
+	  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; } \
+	  || { echo "The Stretch driver needs system packages: sudo apt install$$missing"; exit 1; }
+	@test -x $(ROBOT)/bin/python || $(PYTHON) -m venv $(ROBOT)
+	$(ROBOT)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-robot.txt
+	@touch $@
 
 browser: setup system  ## only the tests in a real browser
 	$(BIN)/python -m pytest -m browser

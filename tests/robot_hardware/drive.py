@@ -1,0 +1,127 @@
+"""The process that drives in these tests: a `StretchRobot` on its main thread, told what to do by lines of JSON.
+
+usage: python -m tests.robot_hardware.drive FOLDER [settings of StretchConfig as JSON]
+
+The boards live in the process of the tests, so this one can be killed like any other.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from vlm2vla.errors import RobotError
+from vlm2vla.robot.cameras import PictureCamera
+from vlm2vla.robot.stretch import StretchRobot, connect_stretch
+from vlm2vla.robot.stretch_motion import StretchConfig
+
+
+def act(robot: StretchRobot, row: list[float], timeout_s: float = 10.0) -> dict:
+    result = robot.act(np.array(row, dtype=float), timeout_s=timeout_s)
+    return {**asdict(result), "measured": result.measured.tolist()}
+
+
+def turn(robot: StretchRobot, angle: float) -> dict:
+    result = robot.turn_base(angle)
+    return {"outcome": result.outcome, "message": result.message}
+
+
+def observe(robot: StretchRobot) -> dict:
+    seen = robot.observe()
+    images = {name: jpeg.decode() for name, jpeg in seen.images.items()}
+    return {"ee": seen.ee.tolist(), "joints": dict(seen.joints), "images": images, "status": asdict(seen.status)}
+
+
+def stop(robot: StretchRobot) -> dict:
+    begin = time.monotonic()
+    return {"still": robot.stop(), "seconds": time.monotonic() - begin}
+
+
+def press_runstop(robot: StretchRobot) -> dict:
+    begin = time.monotonic()
+    return {"confirmed": robot.press_runstop(), "seconds": time.monotonic() - begin}
+
+
+def body(robot: StretchRobot, path: str) -> object:
+    """A value inside stretch_body, such as "lift.motor.gains.enable_guarded_mode"."""
+    value = robot._driver.robot
+    for name in path.split("."):
+        value = value[name] if isinstance(value, dict) else getattr(value, name)
+    return value() if callable(value) else value
+
+
+def set_body(robot: StretchRobot, path: str, value: object) -> None:
+    owner, _, name = path.rpartition(".")
+    setattr(body(robot, owner), name, value)
+
+
+def limit(robot: StretchRobot, joint: str, low: float | None, high: float | None) -> None:
+    owner = getattr(robot._driver.robot, joint)
+    owner.set_soft_motion_limit_min(low)
+    owner.set_soft_motion_limit_max(high)
+
+
+CALLS = {
+    "act": act,
+    "turn": turn,
+    "observe": observe,
+    "stop": stop,
+    "press_runstop": press_runstop,
+    "body": body,
+    "set_body": set_body,
+    "limit": limit,
+    "status": lambda robot: asdict(robot.status()),
+    "point_head": lambda robot, pan, tilt: robot.point_head(pan, tilt),
+    "begin_episode": lambda robot: robot.begin_episode(),
+    "close": lambda robot: robot.close(),
+}
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    settings = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
+    # stretch_body prints; only answers may go where the tests read.
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    lock = threading.Lock()
+
+    def answer(**values: object) -> None:
+        with lock:
+            answers.write(json.dumps(values, default=str) + "\n")
+
+    use_own_lock(folder)
+    camera = PictureCamera("external", lambda: b"a picture")
+    try:
+        robot = connect_stretch(StretchConfig(**settings), [camera])
+    except RobotError as error:
+        answer(error=str(error))
+        os._exit(1)
+    answer(ready=True)
+
+    def run(number: int, call: str, arguments: list) -> None:
+        try:
+            answer(id=number, value=CALLS[call](robot, *arguments))
+        except Exception as error:
+            answer(id=number, error=f"{type(error).__name__}: {error}")
+
+    for line in sys.stdin:
+        request = json.loads(line)
+        threading.Thread(target=run, args=(request["id"], request["call"], request["arguments"]), daemon=True).start()
+    os._exit(0)
+
+
+def use_own_lock(folder: Path) -> None:
+    """stretch_body lets one process on a computer drive; an emulated robot has a lock of its own."""
+    import stretch_body.hello_utils
+
+    stretch_body.hello_utils.BODY_FILE = str(folder / "lock" / "pid.txt")
+    stretch_body.hello_utils.BODY_FILELOCK = str(folder / "lock" / "pid.txt.lock")
+
+
+if __name__ == "__main__":
+    main()
