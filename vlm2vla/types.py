@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Level = Literal["subtask", "plan", "chunk"]
-LabelSource = Literal["kinematic", "gemini", "person"]
+LabelSource = Literal["kinematic", "gemini", "policy", "person"]
 Status = Literal["pending", "in_review", "accepted", "rejected", "flagged"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 STATUSES: tuple[Status, ...] = get_args(Status)

@@ -1,0 +1,37 @@
+"""Observation -> subtasks, motion plan, action chunk: the protocol that every policy speaks, and the simple ones."""
+
+from vlm2vla.policy.protocol import (
+    ChunkReady,
+    Driving,
+    GaveUp,
+    ParseFailed,
+    PlanReady,
+    Policy,
+    PolicyEvent,
+    Streaming,
+    SubtasksReady,
+    Verdict,
+    Verifier,
+)
+from vlm2vla.policy.replay import ReplayPolicy
+from vlm2vla.policy.scripted import Script, ScriptedPolicy, ScriptedVerifier
+from vlm2vla.policy.typed import TypedPolicy
+
+__all__ = [
+    "ChunkReady",
+    "Driving",
+    "GaveUp",
+    "ParseFailed",
+    "PlanReady",
+    "Policy",
+    "PolicyEvent",
+    "ReplayPolicy",
+    "Script",
+    "ScriptedPolicy",
+    "ScriptedVerifier",
+    "Streaming",
+    "SubtasksReady",
+    "TypedPolicy",
+    "Verdict",
+    "Verifier",
+]
