@@ -268,3 +268,11 @@ def test_malformed_action_text_neither_crashes_nor_moves():
 @pytest.mark.slow
 def test_a_hundred_thousand_malformed_action_strings_neither_crash_nor_move():
     assert run(100_000, seed=2)[1] == []
+
+
+def test_a_clock_that_went_back_moves_nothing(body):
+    robot = SafeRobot(body)
+    observation = robot.observe()
+    body._clock.sleep(-5)
+    assert robot.act([0.01, 0, 0, 1], decided_on=observation).outcome == "refused"
+    assert "clock went back" in robot.last_decision.message

@@ -10,6 +10,9 @@ from vlm2vla.errors import RobotError
 from vlm2vla.robot.protocol import ActionResult, Observation, Robot, RobotStatus
 from vlm2vla.robot.safety import Decision, Rules, Situation
 
+# A status may lag behind a view by this much; a clock that lags more went back.
+_STATUS_AGE_S = 1.0
+
 
 class SafeRobot:
     """A robot behind the rules; itself a `Robot`.
@@ -61,7 +64,7 @@ class SafeRobot:
         self._tell(decision)
         if decision.action is None:
             return ActionResult("refused", message=f"rule {decision.rule}: {decision.message}")
-        self._acted.append(self.robot.status().time_s)
+        self._acted.append(self._now())
         self._previous, self._where = decision.action, None
         return self.robot.act(decision.action, timeout_s=timeout_s)
 
@@ -72,9 +75,15 @@ class SafeRobot:
         basis = decided_on or self._seen
         if basis is not self._decided_on:
             self._decided_on, self._previous = basis, None
-        now = self.robot.status().time_s
+        now = self._now()
         recent = tuple(now - at for at in self._acted if not now - at >= 1.0)
         return self.rules.judge(action, Situation(self._where, now - basis.time_s, recent, self._previous))
+
+    def _now(self) -> float:
+        """Seconds on the robot's clock. A status may be a little older than a view that came later."""
+        now = self.robot.status().time_s
+        newest = max(seen.time_s for seen in (self._seen, self._decided_on) if seen is not None)
+        return max(now, newest) if now > newest - _STATUS_AGE_S else now
 
     def stop(self) -> bool:
         """Stop all motion; see `Robot.stop`."""

@@ -1,0 +1,84 @@
+"""A served scripted robot on real sockets of this computer, and links to it."""
+
+import contextlib
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from vlm2vla.robot.link import LinkRobot, RobotLinkConfig, RobotServer, RobotServerConfig, RobotSetup, make_keys
+from vlm2vla.robot.scripted import ScriptedRobot
+
+
+def wait_until(condition, seconds=3.0):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if condition():
+            return True
+        time.sleep(0.002)
+    return bool(condition())
+
+
+@pytest.fixture
+def until():
+    return wait_until
+
+
+@pytest.fixture
+def keys(tmp_path):
+    """Keys of a robot and of two studios that it allows."""
+    robot = make_keys(tmp_path / "robot", "stretch")
+    allow = tmp_path / "robot" / "allowed"
+    allow.mkdir()
+    studios = {}
+    for name in ("anna", "ben"):
+        studios[name] = make_keys(tmp_path / name, name)
+        (allow / f"{name}.key").write_text(studios[name].public.read_text())
+    return SimpleNamespace(robot=robot, allow=allow, folder=tmp_path, **studios)
+
+
+@pytest.fixture
+def serving(keys):
+    """`start(robot, **settings)` serves a robot on a thread; what it gives has the server, the robot and its events."""
+    running = []
+
+    def start(robot=None, *, emergency=None, **settings):
+        events = []
+        robot = robot or ScriptedRobot(speed_m_s=0.02, images={"above": b"\xff\xd8 picture"})
+        robot._on_stop = lambda kind: events.append((kind, time.monotonic()))
+        config = RobotServerConfig(keys.robot.secret, keys.allow, port=0, heartbeat_port=0, **settings)
+        server = RobotServer(config, RobotSetup(robot, emergency or robot.press_runstop))
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        running.append((server, robot, thread))
+        return SimpleNamespace(server=server, robot=robot, events=events, thread=thread)
+
+    yield start
+    for server, robot, thread in running:
+        robot.fail(deaf=False, hang_s=0.0)
+        server.close()
+        thread.join(5)
+        assert not thread.is_alive(), "the server did not end"
+
+
+@pytest.fixture
+def link(keys):
+    """`connect(served, who)` gives a link as "anna" or "ben"."""
+    links = []
+
+    def connect(served, who="anna", *, clock=time.monotonic, **settings):
+        config = RobotLinkConfig(
+            getattr(keys, who).secret,
+            keys.robot.public,
+            port=served.server.port,
+            heartbeat_port=served.server.heartbeat_port,
+            **settings,
+        )
+        links.append(LinkRobot(config, clock=clock))
+        return links[-1]
+
+    yield connect
+    for robot in links:
+        with contextlib.suppress(Exception):
+            robot.close()
