@@ -1,0 +1,31 @@
+"""A Stretch RE1 at a table in MuJoCo: scenes from a seed, a robot that is driven like the real one, pictures.
+
+`World` loads MuJoCo when it is first asked for; scenes are plain values.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from vlm2vla.simulation.scenes import Kind, Look, Scene, SceneNeeds, SceneObject, make_scene
+
+if TYPE_CHECKING:
+    from vlm2vla.simulation.world import ObjectState, World, WorldState
+
+__all__ = [
+    "Kind",
+    "Look",
+    "ObjectState",
+    "Scene",
+    "SceneNeeds",
+    "SceneObject",
+    "World",
+    "WorldState",
+    "make_scene",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("ObjectState", "World", "WorldState"):
+        from vlm2vla.simulation import world
+
+        return getattr(world, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,229 @@
+"""Pictures of the simulation: a thread that owns the graphics context and draws what it is handed.
+
+A graphics context belongs to one thread. So every `Camera room` has its own: whoever wants a picture hands over the
+positions of that moment and waits; the physics goes on meanwhile, and live views do not disturb a policy.
+"""
+
+import io
+import os
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+# Software rendering without a screen, unless somebody chose otherwise.
+os.environ.setdefault("MUJOCO_GL", "egl")
+
+import mujoco
+import numpy as np
+
+from vlm2vla.errors import NotFoundError, RobotError
+from vlm2vla.simulation.model import Slot
+from vlm2vla.simulation.robot_body import DRAWN, FINGERS
+
+JPEG_QUALITY = 90
+
+# Drawn so many times larger and averaged: smooth edges at a fraction of what multisampling costs in software.
+_OVERSAMPLING = 2
+
+# Creating contexts in two threads at once is not safe in every driver.
+_CREATING = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One view.
+
+    Attributes:
+        name: Of the camera in the model and in observations.
+        title: For people.
+        shape: Height and width relative to the picture's longer side, as drawn.
+        turned: Quarter turns counter-clockwise (numpy's `rot90`) from drawn to upright.
+    """
+
+    name: str
+    title: str
+    shape: tuple[float, float] = (1.0, 1.0)
+    turned: int = 0
+
+
+CAMERAS = {
+    "external": Camera("external", "External camera, over the left shoulder"),
+    # The D435i sees 69 x 42.5 degrees and is mounted on its side.
+    "head": Camera("head", "Head camera (D435i)", shape=(0.75, 1.0), turned=-1),
+}
+"""The first one is the policy's default view."""
+
+
+class Darkroom:
+    """Draws positions `qpos` of one model; safe from any thread.
+
+    Attributes:
+        frames: Pictures drawn so far.
+    """
+
+    def __init__(self, model: mujoco.MjModel):
+        self._model = model
+        self._jobs: queue.SimpleQueue[tuple[Callable[[], object], Future] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._closed = False
+        self._shades: tuple[tuple[int, float, float], ...] = ()
+        self._ground = 0.0
+        self.frames = 0
+
+    def render(self, qpos: np.ndarray, camera: str, px: int) -> np.ndarray:
+        """[h, w, 3] uint8 upright picture, `px` on its longer side.
+
+        Raises:
+            NotFoundError: No such camera.
+            RobotError: No graphics on this computer, or already closed.
+        """
+        if camera not in CAMERAS:
+            raise NotFoundError(f"no camera {camera!r}; there is {', '.join(CAMERAS)}")
+        return self._run(lambda: self._draw(qpos, CAMERAS[camera], px))
+
+    def change(self, write: Callable[[], object], textures: tuple[str, ...]) -> object:
+        """Run `write`, which changes the model, while nothing is being drawn; then send the named textures on."""
+        if self._thread is None:
+            return write()  # a context that is made later takes all textures from the model
+
+        def job() -> object:
+            result = write()
+            for name in textures:
+                mujoco.mjr_uploadTexture(self._model, self._context, self._model.texture(name).id)
+            return result
+
+        return self._run(job)
+
+    def shade(self, slots: tuple[tuple[Slot, float, float], ...], ground: float) -> None:
+        """Soft dark spots on the table (height `ground`) below these bodies: (slot, height of its foot, radius)."""
+        tips = [(self._model.body(f"link_gripper_fingertip_{side}").id, 0.015, 0.020) for side in FINGERS]
+        self._shades = (*((slot.body, foot, radius) for slot, foot, radius in slots), *tips)
+        self._ground = ground
+
+    def close(self) -> None:
+        """Let go of the graphics context; safe to call twice."""
+        with self._starting:
+            if self._closed:
+                return
+            self._closed = True
+            self._jobs.put(None)
+        if self._thread is not None:
+            self._thread.join(timeout=10)
+
+    def _run(self, job: Callable[[], object]):
+        with self._starting:
+            if self._closed:
+                raise RobotError("the simulator is closed; there are no pictures any more")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="darkroom", daemon=True)
+                self._thread.start()
+            done: Future = Future()
+            self._jobs.put((job, done))
+        return done.result()
+
+    def _work(self) -> None:
+        try:
+            with _CREATING:
+                self._open()
+            trouble = None
+        except Exception as error:  # whatever the driver throws: every picture that is asked for says so
+            trouble = RobotError(
+                f"no graphics for the simulator: {error}. Install libegl1 and libgl1-mesa-dri (make system)"
+            )
+        while (item := self._jobs.get()) is not None:
+            job, done = item
+            if trouble is not None:
+                done.set_exception(trouble)
+                continue
+            try:
+                done.set_result(job())
+            except Exception as error:
+                done.set_exception(error)
+        if trouble is None:
+            self._context.free()
+            self._gl.free()
+
+    def _open(self) -> None:
+        model = self._model
+        size = int(model.vis.global_.offwidth)
+        self._gl = mujoco.GLContext(size, size)
+        self._gl.make_current()
+        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        self._data = mujoco.MjData(model)
+        self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + 100)
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
+        self._option = mujoco.MjvOption()
+        self._option.geomgroup[:] = 0
+        self._option.geomgroup[DRAWN] = 1
+        self._view = mujoco.MjvCamera()
+        self._view.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._perturb = mujoco.MjvPerturb()
+
+    def _draw(self, qpos: np.ndarray, camera: Camera, px: int) -> np.ndarray:
+        model, data = self._model, self._data
+        data.qpos[:] = qpos
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_comPos(model, data)
+        mujoco.mj_camlight(model, data)
+        self._view.fixedcamid = model.camera(camera.name).id
+        mujoco.mjv_updateScene(
+            model, data, self._option, self._perturb, self._view, mujoco.mjtCatBit.mjCAT_ALL, self._scene
+        )
+        self._add_shades(data)
+        largest = min(int(model.vis.global_.offwidth), 1280)
+        factor = _OVERSAMPLING if px * _OVERSAMPLING <= largest else 1
+        height, width = (int(round(px * share)) * factor for share in camera.shape)
+        viewport = mujoco.MjrRect(0, 0, width, height)
+        mujoco.mjr_render(viewport, self._scene, self._context)
+        pixels = np.empty((height, width, 3), dtype=np.uint8)
+        mujoco.mjr_readPixels(pixels, None, viewport, self._context)
+        self.frames += 1
+        return _finish(pixels, factor, camera.turned)
+
+    def _add_shades(self, data: mujoco.MjData) -> None:
+        for body, foot, radius in self._shades:
+            x, y, z = data.xpos[body]
+            above = max(0.0, z - foot - self._ground)
+            strength = 0.30 * (1 - above / 0.35)
+            if strength <= 0 or z < self._ground - 0.02:
+                continue
+            for ring, share in enumerate((1.25, 1.05, 0.85)):
+                if self._scene.ngeom >= self._scene.maxgeom:
+                    return
+                spot = self._scene.geoms[self._scene.ngeom]
+                size = np.array([radius * share * (1 + 1.5 * above), 0.0002, 0.0])
+                mujoco.mjv_initGeom(
+                    spot,
+                    mujoco.mjtGeom.mjGEOM_CYLINDER,
+                    np.array([size[0], size[0], size[1]]),
+                    np.array([x, y, self._ground + 0.0012 + 0.0004 * ring]),
+                    np.eye(3).ravel(),
+                    np.array([0.0, 0.0, 0.0, strength / 3], dtype=np.float32),
+                )
+                self._scene.ngeom += 1
+
+
+def _finish(pixels: np.ndarray, factor: int, turned: int) -> np.ndarray:
+    """Upright picture: MuJoCo's first row is the lowest one."""
+    picture = pixels[::-1]
+    if factor == 2:
+        # Sums of four in 16 bits: exact, and several times quicker than a general resize.
+        wide = picture.astype(np.uint16)
+        picture = ((wide[0::2, 0::2] + wide[1::2, 0::2] + wide[0::2, 1::2] + wide[1::2, 1::2] + 2) >> 2).astype(
+            np.uint8
+        )
+    return np.ascontiguousarray(np.rot90(picture, turned))
+
+
+def encode_jpeg(picture: np.ndarray, quality: int = JPEG_QUALITY) -> bytes:
+    """JPEG bytes of [h, w, 3] uint8."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()

@@ -1,0 +1,201 @@
+"""The physics: one model, its data, the clock, and the joint references that are followed step by step.
+
+Knows joints and forces, no tasks and no actions. One thread steps; snapshots and the clock may be read from any.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+
+from vlm2vla.simulation.frames import Pose, ee_of, to_world, yaw_to_world
+from vlm2vla.simulation.model import Handles
+from vlm2vla.simulation.robot_body import ACTUATORS, ARM_JOINTS, FINGER_CLOSED, FINGER_OPEN, FINGERS
+from vlm2vla.simulation.scenes import Scene
+from vlm2vla.simulation.staging import Staged, rest_height
+
+JOINTS = ("base", "lift", "arm", "wrist_yaw", "gripper")
+"""Joints that an action moves, in the order of every reference row."""
+
+_ACTUATOR_OF = {"base": "base_x", "lift": "lift", "arm": "arm", "wrist_yaw": "wrist_yaw", "gripper": "gripper"}
+
+# A stop takes effect, snapshots are taken and subscribers are served this often.
+BATCH_S = 0.02
+
+# Contact forces are smoothed over about 15 ms, so that one hard knock of a light thing is not a contact.
+_SMOOTHING = 0.25
+
+_SETTLE_S = 0.4
+_HEAD_PAN, _HEAD_TILT = -1.57, -0.62
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Positions at one moment: all that a picture needs."""
+
+    time_s: float
+    qpos: np.ndarray
+
+
+class Engine:
+    """Steps the simulation.
+
+    Attributes:
+        speed: Simulated seconds per second of the wall clock; 0 runs as fast as it can.
+    """
+
+    def __init__(self, model: mujoco.MjModel, places: Handles):
+        self.model, self.places = model, places
+        self.data = mujoco.MjData(model)
+        self.period_s = float(model.opt.timestep)
+        self.speed = 0.0
+        self._columns = np.array([places.actuators[_ACTUATOR_OF[name]] for name in JOINTS])
+        # The reference is shifted by velocity x kv / kp, so that the servo follows without lag.
+        self._lead = np.array([ACTUATORS[_ACTUATOR_OF[name]][2] / ACTUATORS[_ACTUATOR_OF[name]][1] for name in JOINTS])
+        self._dofs = np.array([places.joint_dof[name] for name in ("base_x", "joint_lift", "joint_wrist_yaw")])
+        self._still_dofs = np.array([dof for name, dof in places.joint_dof.items() if "head" not in name])
+        self.forces = np.zeros(4)
+        self.reference = np.zeros(len(JOINTS))
+        self._clock_start = 0.0
+        self._subscribers: list[tuple[float, Callable[[], None], list[float]]] = []
+        self._lock = threading.Lock()
+        self.snapshot = Snapshot(0.0, self.data.qpos.copy())
+        self._batch = max(1, round(BATCH_S / self.period_s))
+
+    @property
+    def time_s(self) -> float:
+        """Simulated seconds since the scene began."""
+        return float(self.data.time)
+
+    @property
+    def clock_s(self) -> float:
+        """Simulated seconds since the engine was made: never goes back."""
+        return self._clock_start + float(self.data.time)
+
+    def begin(self, scene: Scene, slots: Staged) -> None:
+        """Everything in its place, at rest; time 0."""
+        self._clock_start = self.clock_s
+        data = self.data
+        mujoco.mj_resetData(self.model, data)
+        for thing in scene.objects:
+            slot = slots[thing.name]
+            if slot.qpos < 0:
+                continue
+            height = scene.table_height_m + rest_height(thing) + 0.0005
+            turn = yaw_to_world(thing.yaw)
+            data.qpos[slot.qpos : slot.qpos + 3] = to_world(np.array([*thing.position, height]))
+            data.qpos[slot.qpos + 3 : slot.qpos + 7] = (np.cos(turn / 2), 0, 0, np.sin(turn / 2))
+        self._begin_robot(scene)
+        self.forces[:] = 0
+        for _ in range(round(_SETTLE_S / self.period_s)):
+            mujoco.mj_step(self.model, data)
+        data.time = 0.0
+        self._publish()
+
+    def _begin_robot(self, scene: Scene) -> None:
+        x, y, height = scene.ee_start
+        rest = ee_of(Pose(0.0, 0.0, 0.0, 0.0))
+        base, arm, lift = y - rest[1], x - rest[0], scene.table_height_m + height - rest[2]
+        positions = {"base_x": base, "joint_lift": lift, "joint_head_pan": _HEAD_PAN, "joint_head_tilt": _HEAD_TILT}
+        positions |= dict.fromkeys(ARM_JOINTS, arm / len(ARM_JOINTS))
+        positions |= {f"joint_gripper_finger_{side}": FINGER_OPEN for side in FINGERS}
+        for name, value in positions.items():
+            self.data.qpos[self.places.joint_qpos[name]] = value
+        self.reference = np.array([base, lift, arm, 0.0, FINGER_OPEN])
+        self.data.ctrl[:] = 0.0
+        self.data.ctrl[self._columns] = self.reference
+        self.data.ctrl[self.places.actuators["head_pan"]] = _HEAD_PAN
+        self.data.ctrl[self.places.actuators["head_tilt"]] = _HEAD_TILT
+
+    def follow(self, positions: np.ndarray, velocities: np.ndarray) -> None:
+        """Step once per row of joint references [N, 5] (see `JOINTS`), N at most one batch."""
+        began = time.perf_counter()
+        data, forces = self.data, self.forces
+        rows = positions + velocities * self._lead
+        for row in rows:
+            data.ctrl[self._columns] = row
+            mujoco.mj_step(self.model, data)
+            push = data.qfrc_constraint
+            base, lift, yaw = push[self._dofs]
+            # Internal forces of the coupled segments cancel in their mean.
+            now = np.array([base, lift, push[self.places.arm_dofs].mean(), yaw])
+            forces += _SMOOTHING * (now - forces)
+        self.reference = positions[-1].copy()
+        self._publish()
+        self._serve()
+        if self.speed > 0:
+            ahead = len(rows) * self.period_s / self.speed - (time.perf_counter() - began)
+            if ahead > 0:
+                time.sleep(ahead)
+
+    def hold(self, batches: int = 1) -> None:
+        """Stay at the reference."""
+        for _ in range(batches):
+            self.follow(np.tile(self.reference, (self._batch, 1)), np.zeros((self._batch, len(JOINTS))))
+
+    @property
+    def batch(self) -> int:
+        """Steps between two looks at the stop button."""
+        return self._batch
+
+    def joints(self) -> np.ndarray:
+        """[5] measured positions of `JOINTS`, metres and radians."""
+        qpos, at = self.data.qpos, self.places.joint_qpos
+        arm = sum(qpos[at[name]] for name in ARM_JOINTS)
+        gripper = (qpos[at["joint_gripper_finger_left"]] + qpos[at["joint_gripper_finger_right"]]) / 2
+        return np.array([qpos[at["base_x"]], qpos[at["joint_lift"]], arm, qpos[at["joint_wrist_yaw"]], gripper])
+
+    def head(self) -> tuple[float, float]:
+        """Pan and tilt, radians."""
+        at = self.places.joint_qpos
+        return float(self.data.qpos[at["joint_head_pan"]]), float(self.data.qpos[at["joint_head_tilt"]])
+
+    def ee(self) -> np.ndarray:
+        """[7] end-effector in the manipulation frame, opening of the gripper last."""
+        base, lift, arm, yaw, finger = self.joints()
+        x, y, z, yaw = ee_of(Pose(base, arm, lift, yaw))
+        return np.array([x, y, z, 0.0, 0.0, yaw, opening_of(finger)])
+
+    def still(self) -> bool:
+        """No joint of the robot moves worth mentioning."""
+        return bool(np.abs(self.data.qvel[self._still_dofs]).max() < 0.01)
+
+    def subscribe(self, period_s: float, call: Callable[[], None]) -> Callable[[], None]:
+        """Run `call` in the stepping thread every `period_s` of simulated time; returns how to end that."""
+        entry = (period_s, call, [self.clock_s + period_s])
+        with self._lock:
+            self._subscribers.append(entry)
+
+        def end() -> None:
+            with self._lock:
+                if entry in self._subscribers:
+                    self._subscribers.remove(entry)
+
+        return end
+
+    def _serve(self) -> None:
+        if not self._subscribers:
+            return
+        with self._lock:
+            entries = list(self._subscribers)
+        now = self.clock_s + 1e-9
+        for period, call, due in entries:
+            while due[0] <= now:
+                due[0] += period
+                call()
+
+    def _publish(self) -> None:
+        self.snapshot = Snapshot(self.clock_s, self.data.qpos.copy())
+
+
+def opening_of(finger: float) -> float:
+    """Opening 0..1 of the gripper for an angle of its fingers."""
+    return float(np.clip((finger - FINGER_CLOSED) / (FINGER_OPEN - FINGER_CLOSED), 0.0, 1.0))
+
+
+def finger_of(opening: float) -> float:
+    """Inverse of `opening_of`."""
+    return FINGER_CLOSED + opening * (FINGER_OPEN - FINGER_CLOSED)
