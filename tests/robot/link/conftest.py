@@ -6,8 +6,11 @@ import time
 from types import SimpleNamespace
 
 import pytest
+import zmq
 
 from vlm2vla.robot.link import LinkRobot, RobotLinkConfig, RobotServer, RobotServerConfig, RobotSetup, make_keys
+from vlm2vla.robot.link import messages as wire
+from vlm2vla.robot.link.keys import read_pair, read_public
 from vlm2vla.robot.scripted import ScriptedRobot
 
 
@@ -18,6 +21,22 @@ def wait_until(condition, seconds=3.0):
             return True
         time.sleep(0.002)
     return bool(condition())
+
+
+MEASURED = []
+
+
+@pytest.fixture
+def measured():
+    """Notes a line that is shown at the end of the test run."""
+    return MEASURED.append
+
+
+def pytest_terminal_summary(terminalreporter):
+    if MEASURED:
+        terminalreporter.section("measured on the link")
+        for line in MEASURED:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture
@@ -82,3 +101,56 @@ def link(keys):
     for robot in links:
         with contextlib.suppress(Exception):
             robot.close()
+
+
+class RawClient:
+    """Says whatever it likes to a server, with a good key."""
+
+    def __init__(self, served, keys, who):
+        pair = read_pair(getattr(keys, who).secret)
+        self.context = zmq.Context()
+        self.control, self.heart = (
+            self.connect(port, pair, keys) for port in (served.server.port, served.server.heartbeat_port)
+        )
+
+    def connect(self, port, pair, keys):
+        socket = self.context.socket(zmq.DEALER)
+        socket.curve_serverkey = read_public(keys.robot.public)
+        socket.curve_publickey, socket.curve_secretkey = pair.public, pair.secret
+        socket.linger = 0
+        socket.connect(f"tcp://127.0.0.1:{port}")
+        return socket
+
+    def hear(self, socket=None, kind="reply", seconds=2.0):
+        socket = socket or self.control
+        assert socket.poll(int(seconds * 1000)), "no answer"
+        return wire.decode(kind, socket.recv())
+
+    def ask(self, message):
+        self.control.send(wire.encode(message))
+        return self.hear()
+
+    def beat(self, session):
+        self.heart.send(wire.encode(wire.Beat(session, 1)))
+        return self.hear(self.heart, "pulse")
+
+    def drive(self):
+        """Session and lease."""
+        welcome = self.ask(wire.Hello(1, wire.VERSION, "raw"))
+        return welcome.session, self.ask(wire.TakeControl(2, welcome.session)).lease
+
+    def close(self):
+        self.context.destroy(linger=0)
+
+
+@pytest.fixture
+def raw(keys):
+    clients = []
+
+    def connect(served, who="anna"):
+        clients.append(RawClient(served, keys, who))
+        return clients[-1]
+
+    yield connect
+    for client in clients:
+        client.close()

@@ -110,7 +110,8 @@ class LinkRobot:
         lease, self._lease = self._lease, ""
         if lease:
             with contextlib.suppress(RobotError):
-                self._views.ask(wire.GiveControl(next(self._ids), self._session, lease), self._config.timeout_s)
+                give = wire.GiveControl(next(self._ids), self._session, lease)
+                self._views.ask(give, self._config.timeout_s, self._lost)
 
     def observe(self) -> Observation:
         """Look, now; see `Robot.observe`.
@@ -155,8 +156,11 @@ class LinkRobot:
 
     def stop(self) -> bool:
         """Stop all motion; True once the robot has confirmed it. Needs no control. See `Robot.stop`."""
+        return self._stop(lambda: "")
+
+    def _stop(self, given_up: Callable[[], str]) -> bool:
         try:
-            reply = self._stops.ask(wire.Stop(next(self._ids), self._session), self._config.timeout_s)
+            reply = self._stops.ask(wire.Stop(next(self._ids), self._session), self._config.timeout_s, given_up)
         except RobotError as error:
             logger.warning("stop: %s", error)
             return False
@@ -181,8 +185,7 @@ class LinkRobot:
         """Stop if this link drives, give control back, and let go; safe to call twice."""
         if self._closing.is_set():
             return
-        if self._lease and not self._lost():
-            self.stop()
+        if self._lease and self._stop(self._lost):
             self.give_control()
         self._closing.set()
         self._beating.join()
