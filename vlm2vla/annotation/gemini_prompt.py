@@ -19,7 +19,7 @@ from vlm2vla.types import Episode
 from vlm2vla.vlm.protocol import ImagePart, Thinking, VLMRequest
 
 _PROMPTS = Path(__file__).with_name("prompts")
-_NAMES = ("gemini_system", "gemini_describe", "gemini_segment")
+_NAMES = ("gemini_system", "gemini_describe", "gemini_segment", "gemini_rotation", "gemini_rotation_plan")
 MAX_OUTPUT_TOKENS = 8192
 
 
@@ -92,7 +92,8 @@ def segment_request(view: View, thinking: Thinking, description: Description | N
     """The second pass, or the only one without a description."""
     start, end = view.span
     known = f"\nWhat happens, as you described it before:\n{describe(description)}\n" if description else ""
-    text = _prompt("gemini_segment").format(**_fields(view), description=known, first=start, end=end)
+    rotation = _prompt("gemini_rotation_plan") if view.rotation else ""
+    text = _prompt("gemini_segment").format(**_fields(view), description=known, first=start, end=end, rotation=rotation)
     return VLMRequest(_system(view), (*_sheets(view), text), Segmentation, MAX_OUTPUT_TOKENS, thinking)
 
 
@@ -104,23 +105,29 @@ def describe(description: Description) -> str:
 
 
 def path_table(view: View) -> str:
-    """The recorded path at the shown steps: centimetres relative to the first row, degrees with rotation."""
-    states = motion.unwrap_angles(view.episode.states)[list(view.steps)]
-    gripper = motion.gripper_bits(view.episode)[list(view.steps)]
+    """The recorded path as text: centimetres and degrees relative to the first row, and the gripper.
+
+    The command (open or closed) and the measured opening (0..1) are columns of their own: the fingers lag behind.
+    """
+    episode, steps = view.episode, list(view.steps)
+    states = motion.unwrap_angles(episode.states)[steps]
     places = (states[:, :3] - states[0, :3]) * 100.0
     turns = np.degrees(states[:, 3:6] - states[0, 3:6])
+    openings = np.clip(states[:, 6], 0.0, 1.0)
+    commands = motion.gripper_bits(episode)[steps]
     names = ("step", "time_s", "x_cm", "y_cm", "z_cm", *(("roll_deg", "pitch_deg", "yaw_deg") if view.rotation else ()))
-    lines = [" ".join((*names, "gripper"))]
-    for step, place, turn, bit in zip(view.steps, places, turns, gripper, strict=True):
+    lines = [" ".join((*names, "gripper_command", "measured_opening"))]
+    for step, place, turn, bit, opening in zip(steps, places, turns, commands, openings, strict=True):
         numbers = (*place, *turn) if view.rotation else place
         cells = (f"{value:.1f}".replace("-0.0", "0.0") for value in numbers)
-        time_s = step / view.episode.rate_hz
-        lines.append(" ".join((str(step), f"{time_s:.1f}", *cells, "open" if bit else "closed")))
+        command = "open" if bit else "closed"
+        lines.append(" ".join((str(step), f"{step / episode.rate_hz:.1f}", *cells, command, f"{opening:.1f}")))
     return "\n".join(lines)
 
 
 def _system(view: View) -> str:
-    return _prompt("gemini_system").format(frame=view.episode.embodiment.frame_text)
+    rotation = _prompt("gemini_rotation") if view.rotation else ""
+    return _prompt("gemini_system").format(frame=view.episode.embodiment.frame_text, rotation=rotation)
 
 
 def _sheets(view: View) -> tuple[str | ImagePart, ...]:

@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -9,12 +10,17 @@ from vlm2vla.annotation.gemini import GeminiAnnotator, make_gemini_annotator
 from vlm2vla.annotation.gemini_prompt import path_table
 from vlm2vla.config import GeminiConfig, LanguageConfig
 from vlm2vla.errors import AnnotationError, ModelSchemaError, ModelTruncatedError
-from vlm2vla.language import make_form
+from vlm2vla.language import Direction, make_form
 from vlm2vla.vlm import ScriptedVLM, Usage
 
 
 def annotator(script, *, form="rows", **config):
     return GeminiAnnotator(ScriptedVLM(script, cost_usd=0.01), LanguageConfig(form=form), GeminiConfig(**config))
+
+
+def path_rows(text):
+    """The cells of the path in a prompt."""
+    return [line.split() for line in text.splitlines() if re.match(r"\d+ [\d.]+ .* (open|closed) [\d.]+$", line)]
 
 
 def test_words_are_the_models_and_numbers_the_recordings(filmed, answer):
@@ -58,19 +64,60 @@ def test_the_prompt_has_sheets_the_path_and_the_axes(filmed, answer):
     request = maker.vlm.requests[0]
     assert len(request.images) == 2
     assert filmed.embodiment.frame_text in request.system
-    rows = [line.split() for line in request.text.splitlines() if line.endswith((" open", " closed"))]
+    rows = path_rows(request.text)
     assert len(rows) == 20
-    assert rows[0] == ["0", "0.0", "0.0", "0.0", "0.0", "open"]
+    assert rows[0] == ["0", "0.0", "0.0", "0.0", "0.0", "open", "1.0"]
     at = {int(row[0]): row for row in rows}
-    assert at[12][-1] == "closed"
     place = (filmed.states[12, :3] - filmed.states[0, :3]) * 100
     assert [float(value) for value in at[12][2:5]] == pytest.approx(place, abs=0.051)
     assert float(at[12][1]) == pytest.approx(12 / filmed.rate_hz)
 
 
+def test_the_gripper_command_is_told_from_the_measured_opening(filmed):
+    # The command closes at step 12; the fingers follow one step later and stop on the object at 0.4.
+    steps = tuple(range(len(filmed)))
+    lines = path_table(replace(annotator(str).view(filmed), steps=steps)).splitlines()
+    at = [line.split() for line in lines]
+    assert at[0][-2:] == ["gripper_command", "measured_opening"]
+    assert [row[-2:] for row in at[12:18]] == [
+        ["open", "1.0"],
+        ["closed", "1.0"],
+        ["closed", "0.8"],
+        ["closed", "0.6"],
+        ["closed", "0.4"],
+        ["closed", "0.4"],
+    ]
+
+
+def test_an_opening_that_is_measured_a_little_too_large_is_shown_as_open(filmed):
+    states = filmed.states.copy()
+    states[0, 6] = 1.06
+    assert path_table(annotator(str).view(replace(filmed, states=states))).splitlines()[1].endswith("open 1.0")
+
+
 def test_rotation_is_shown_where_the_action_form_has_it(filmed, answer):
     assert "yaw_deg" in path_table(annotator(answer, form="rows7").view(filmed))
     assert "yaw_deg" not in path_table(annotator(answer).view(filmed))
+
+
+@pytest.mark.parametrize("form", ["rows7", "sentence7"])
+def test_the_signs_of_rotation_are_said_in_the_words_of_a_plan(filmed, answer, form):
+    maker = annotator(answer, form=form)
+    maker.annotate(filmed)
+    describe, segment = maker.vlm.requests
+    for axis in ("roll", "pitch", "yaw"):
+        words = Direction(axis, 1), Direction(axis, -1)
+        assert f'"{words[0].verb} {words[0].word}"' in describe.system.split(f"{axis}_deg > 0")[1].split("_deg > 0")[0]
+        for direction in words:
+            assert f'"{direction.verb} {direction.word}"' in "".join(map(str, segment.parts))
+
+
+@pytest.mark.parametrize("form", ["rows", "sentence", "tokens"])
+def test_without_rotation_in_the_form_none_is_asked_for(filmed, answer, form):
+    maker = annotator(answer, form=form)
+    maker.annotate(filmed)
+    for request in maker.vlm.requests:
+        assert not re.search(r"rotat|roll|pitch|yaw|\{|tilt", request.text.replace(filmed.embodiment.frame_text, ""))
 
 
 def test_instruction_and_hint_are_quoted_data(filmed, answer):
