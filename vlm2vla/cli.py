@@ -1,14 +1,15 @@
 """One sub-command per stage, made from the configs. The only module that prints.
 
 Progress and reports for people go to standard error; with --json the last line on standard output is one JSON object.
-Exit status: 0 done, 1 an error that is said in one line, 2 wrong arguments, 130 interrupted.
+Exit status: 0 done; 1 an error that is said in one line, or
+work that stopped early or failed as a whole; 2 wrong arguments; 130 interrupted.
 """
 
 import json
 import logging
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,19 +42,25 @@ class ImportArguments(ImportConfig):
     """File or folder of a data set: Bridge RLDS or raw, LeRobot v2.1 or v3.0."""
 
 
-Report = Mapping[str, Any]
+@dataclass(frozen=True)
+class Done:
+    """How a command ended: what --json prints, and the exit status."""
+
+    report: Mapping[str, Any]
+    status: int = 0
 
 
-def import_(config: Flat[ImportArguments], common: Flat[Common] = Common()) -> Report:
+def import_(config: Flat[ImportArguments], common: Flat[Common] = Common()) -> Done:
     """Index recorded episodes in the workspace; frames stay where they are."""
     from vlm2vla import pipeline
 
     with _bar("import", common) as progress:
         report = pipeline.import_data(config, Workspace.open(common.workspace), progress)
-    for error in report.errors:
-        _say(f"{error['kind']}: {error['message']} ({error['path']}, record {error['record']})")
-    _say(f"{report.episodes} episodes, {report.steps} steps ({report.added} new); {len(report.errors)} errors")
-    return report.to_json()
+    for (kind, message), rows in _grouped(report.errors, "kind", "message").items():
+        place = f"{rows[0]['path']}, record {rows[0]['record']}" + (f", and {len(rows) - 1} more" if rows[1:] else "")
+        _say(f"{kind}: {message} ({place})")
+    _say(f"{report.episodes} episodes, {report.steps} steps ({report.added} new); {len(report.errors)} problems")
+    return Done(report.to_json(), 0 if report.episodes or not report.errors else 1)
 
 
 def annotate(
@@ -61,7 +68,7 @@ def annotate(
     language: Flat[LanguageConfig] = LanguageConfig(),
     gemini: Flat[GeminiConfig] = GeminiConfig(),
     common: Flat[Common] = Common(),
-) -> Report:
+) -> Done:
     """Relabel imported episodes as subtask, motion plan and action chunk."""
     from vlm2vla import pipeline
 
@@ -77,11 +84,14 @@ def annotate(
     _say(
         f"{report.annotated} annotated, {report.skipped} were annotated before, {report.failed} failed"
         f" ({report.waiting} from before wait for --retry-failed); cost ${report.cost:.4f}"
+        + (f", and at most ${report.uncertain_cost:.4f} for requests without a reply" if report.uncertain_cost else "")
     )
-    return report.to_json()
+    interrupted = 130 if "Ctrl-C" in report.stopped else 1
+    nothing = report.failed and not (report.annotated or report.skipped)
+    return Done(report.to_json(), interrupted if report.stopped else int(bool(nothing)))
 
 
-def _estimate(config: AnnotateConfig, language: LanguageConfig, gemini: GeminiConfig, common: Common) -> Report:
+def _estimate(config: AnnotateConfig, language: LanguageConfig, gemini: GeminiConfig, common: Common) -> Done:
     from vlm2vla import pipeline
 
     with _bar("estimate", common) as progress:
@@ -91,10 +101,10 @@ def _estimate(config: AnnotateConfig, language: LanguageConfig, gemini: GeminiCo
         f"{cost.episodes} episodes, {cost.requests} requests, {cost.input_tokens} tokens in ({counted}), "
         f"{cost.output_tokens} out: ${cost.cost_usd:.2f}, at worst ${cost.worst_usd:.2f}; nothing was billed"
     )
-    return {"annotated": 0, "failed": len(cost.errors), "cost": 0.0, "estimate": cost.to_json()}
+    return Done({"annotated": 0, "failed": len(cost.errors), "cost": 0.0, "estimate": cost.to_json()})
 
 
-def check(config: Flat[CheckConfig] = CheckConfig(), common: Flat[Common] = Common()) -> Report:
+def check(config: Flat[CheckConfig] = CheckConfig(), common: Flat[Common] = Common()) -> Done:
     """Check whether annotations are well formed and true to the numbers."""
     from vlm2vla import pipeline
 
@@ -108,10 +118,10 @@ def check(config: Flat[CheckConfig] = CheckConfig(), common: Flat[Common] = Comm
         + ", ".join(f"{count} {severity}" for severity, count in report.findings.items())
         + f"; displacement error median {error['median']} cm, 95th percentile {error['p95']} cm"
     )
-    return report.to_json()
+    return Done(report.to_json())
 
 
-def export(config: Flat[ExportConfig], common: Flat[Common] = Common()) -> Report:
+def export(config: Flat[ExportConfig], common: Flat[Common] = Common()) -> Done:
     """Write reviewed annotations as a data set."""
     from vlm2vla import pipeline
 
@@ -120,10 +130,11 @@ def export(config: Flat[ExportConfig], common: Flat[Common] = Common()) -> Repor
     for reason, number in manifest.left_out.items():
         _say(f"left out: {number} ({reason})")
     _say(", ".join(f"{number} {name}" for name, number in manifest.counts.items()) + f" written to {config.out}")
-    return {"out": str(config.out), "format": config.format, "left_out": manifest.left_out} | manifest.counts
+    report = {"out": str(config.out), "format": config.format, "left_out": manifest.left_out}
+    return Done(report | manifest.counts)
 
 
-def survival(common: Flat[Common] = Common()) -> Report:
+def survival(common: Flat[Common] = Common()) -> Done:
     """How much of each prompt's (or annotator's) text was accepted as written: is it the prompt that needs work?"""
     from vlm2vla import pipeline
 
@@ -135,10 +146,10 @@ def survival(common: Flat[Common] = Common()) -> Report:
         )
     if not rows:
         _say("nothing was reviewed yet: accept or reject labels in the studio first")
-    return {"prompts": [asdict(row) | {"share": row.share} for row in rows]}
+    return Done({"prompts": [asdict(row) | {"share": row.share} for row in rows]})
 
 
-COMMANDS: dict[str, Callable[..., Report]] = {
+COMMANDS: dict[str, Callable[..., Done]] = {
     "import": import_,
     "annotate": annotate,
     "check": check,
@@ -153,20 +164,32 @@ def main(argv: list[str] | None = None) -> None:
     as_json = "--json" in arguments
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        report = tyro.extras.subcommand_cli_from_dict(
+        done = tyro.extras.subcommand_cli_from_dict(
             COMMANDS, prog="vlm2vla", description="Actions as language, from episodes to a policy.", args=arguments
         )
     except VLM2VLAError as error:
         _say(f"{type(error).__name__}: {error}")
-        report, status = {"error": {"kind": type(error).__name__, "message": str(error)}}, 1
+        done = _failed(type(error).__name__, str(error), 1)
     except KeyboardInterrupt:
-        _say("Interrupted; what is done is kept, run the same command again to go on.")
-        report, status = {"error": {"kind": "Interrupted", "message": "run the same command again to go on"}}, 130
-    else:
-        status = 0
+        _say("Interrupted; nothing that was finished is lost.")
+        done = _failed("Interrupted", "nothing that was finished is lost; run the same command again", 130)
+    except SystemExit as error:  # --help, or arguments that tyro has explained already
+        done = _failed("UsageError", "wrong arguments; standard error says which", 2)
+        as_json, done = as_json and error.code == 2, replace(done, status=int(error.code or 0))
     if as_json:
-        print(json.dumps(report, ensure_ascii=False), flush=True)
-    sys.exit(status)
+        print(json.dumps(done.report, ensure_ascii=False), flush=True)
+    sys.exit(done.status)
+
+
+def _failed(kind: str, message: str, status: int) -> Done:
+    return Done({"error": {"kind": kind, "message": message}}, status)
+
+
+def _grouped(rows: Iterable[Mapping[str, Any]], *keys: str) -> dict[tuple, list[Mapping[str, Any]]]:
+    groups: dict[tuple, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+    return groups
 
 
 def _say(line: str) -> None:

@@ -110,13 +110,17 @@ class AnnotateConfig:
     episodes: tuple[str, ...] = ()
     """Only these episode ids."""
     limit: int = 0
-    """At most this many episodes; 0 takes all."""
+    """At most this many episodes that were not tried before; 0 takes all."""
     retry_failed: bool = False
     """Try episodes again whose last attempt was recorded as failed."""
     redo: bool = False
     """Annotate again what is already annotated (with Gemini this is paid again)."""
     mix_versions: bool = False
     """Go on when another version of the model answers than wrote the labels that are already there."""
+
+    def __post_init__(self):
+        if self.limit < 0:
+            raise ConfigError("limit cannot be negative")
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,28 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from vlm2vla.annotation.annotator import Annotator
-from vlm2vla.annotation.checks import Finding, check, displacement_error, risk
+from vlm2vla.annotation.checks import Finding, check, displacement_error
 from vlm2vla.annotation.dry_run import CostEstimate, estimate_cost
 from vlm2vla.annotation.pairs import completed_pairs, movement_pairs
 from vlm2vla.annotation.run import AnnotateReport, EpisodeRef, annotate_episodes
-from vlm2vla.annotation.store import AnnotationStore, ItemRow, NewRevision
-from vlm2vla.config import AnnotateConfig, CheckConfig, ExportConfig, GeminiConfig, ImportConfig, LanguageConfig
+from vlm2vla.annotation.shelf import Chosen, Shelf, choose
+from vlm2vla.annotation.store import AnnotationStore, ItemRow
+from vlm2vla.config import (
+    AnnotateConfig,
+    CheckConfig,
+    ExportConfig,
+    GeminiConfig,
+    ImportConfig,
+    LanguageConfig,
+    did_you_mean,
+)
 from vlm2vla.dataset import (
     LabelledEpisode,
     Manifest,
@@ -27,20 +36,13 @@ from vlm2vla.dataset import (
     write_sharegpt,
     write_trl,
 )
+from vlm2vla.errors import NotFoundError
+from vlm2vla.language import make_form
 from vlm2vla.trajectories import EpisodeIndex, ImportReport, import_episodes, write_lerobot
-from vlm2vla.types import AnnotatedEpisode, Episode, LabelSource
+from vlm2vla.types import AnnotatedEpisode, Episode
 from vlm2vla.workspace import Workspace
 
 Progress = Callable[[int, int | None], None] | None
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What the queue must know of the checks: how risky, how many findings."""
-
-    risk: float
-    errors: int
-    warnings: int
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,15 @@ class CheckReport:
 
 
 def open_store(workspace: Workspace) -> AnnotationStore:
-    """The annotation store of a workspace, with every imported episode registered."""
+    """The annotation store of a workspace."""
     return AnnotationStore.open(workspace.database_url)
 
 
 def import_data(config: ImportConfig, workspace: Workspace, progress: Progress = None) -> ImportReport:
     """Index the episodes of a data set and put them in the review queue; returns the ImportReport."""
+    store = open_store(workspace)  # a database that cannot be reached is noticed before the long work
     report = import_episodes(config, workspace, progress)
-    register(EpisodeIndex(workspace), open_store(workspace))
+    register(EpisodeIndex(workspace), store)
     return report
 
 
@@ -93,13 +96,6 @@ def make_annotator(name: str, language: LanguageConfig, gemini: GeminiConfig) ->
     return KinematicAnnotator(language)
 
 
-def judge(annotated: AnnotatedEpisode, episode: Episode) -> Judgement:
-    """Run the checks and sum them up for the queue."""
-    findings = check(annotated, episode)
-    severities = Counter(finding.severity for finding in findings)
-    return Judgement(risk(findings, annotated, episode), severities["error"], severities["warning"])
-
-
 def annotate(
     config: AnnotateConfig,
     language: LanguageConfig,
@@ -107,16 +103,23 @@ def annotate(
     workspace: Workspace,
     progress: Progress = None,
 ) -> AnnotateReport:
-    """Annotate imported episodes and put the labels in the store; what a person edited stays the newest revision."""
+    """Annotate imported episodes and put the labels in the store; what a person edited is left alone.
+
+    Raises:
+        NotFoundError: No such data set or episode.
+        ConfigError: The annotator cannot work (no key, unknown model).
+    """
     index, store = EpisodeIndex(workspace), open_store(workspace)
     register(index, store)
-    shelf = _Shelf(store, index, config.annotator)
+    chosen = _choose(config, index, store, workspace)
+    paid = config.annotator == "gemini"
+    shelf = Shelf(store, index.get, config.annotator, make_form(language).name, at_once=paid)
     try:
-        return annotate_episodes(
-            _Refs.of(config, index),
+        report = annotate_episodes(
+            _Refs(chosen.ids, index),
             make_annotator(config.annotator, language, gemini),
             workspace.staged(config.annotator),
-            concurrency=gemini.concurrency if config.annotator == "gemini" else 1,
+            concurrency=gemini.concurrency if paid else 1,
             retry_failed=config.retry_failed,
             redo=config.redo,
             mix_versions=config.mix_versions,
@@ -126,6 +129,7 @@ def annotate(
         )
     finally:
         shelf.flush()
+    return replace(report, warnings=(*report.warnings, *chosen.left_out, *shelf.warnings()))
 
 
 def estimate(
@@ -136,7 +140,9 @@ def estimate(
     progress: Progress = None,
 ) -> CostEstimate:
     """What `annotate` with Gemini would take; nothing that is billed is asked."""
-    episodes = _Refs.of(config, EpisodeIndex(workspace))
+    index, store = EpisodeIndex(workspace), open_store(workspace)
+    register(index, store)
+    episodes = _Refs(_choose(config, index, store, workspace).ids, index)
     return estimate_cost(episodes, make_annotator("gemini", language, gemini), progress=progress)
 
 
@@ -146,12 +152,6 @@ class _Refs(Sequence[EpisodeRef]):
     def __init__(self, ids: Sequence[str], index: EpisodeIndex):
         self._ids, self._index = ids, index
 
-    @classmethod
-    def of(cls, config: AnnotateConfig, index: EpisodeIndex) -> "_Refs":
-        """The episodes that a config asks for."""
-        ids = config.episodes or index.ids(config.dataset)
-        return cls(ids[: config.limit or None], index)
-
     def __len__(self) -> int:
         return len(self._ids)
 
@@ -160,39 +160,36 @@ class _Refs(Sequence[EpisodeRef]):
         return EpisodeRef(episode_id, lambda: self._index.get(episode_id))
 
 
-class _Shelf:
-    """Brings machine labels into the store, some hundred per transaction, and never over a person's work."""
+def _choose(config: AnnotateConfig, index: EpisodeIndex, store: AnnotationStore, workspace: Workspace) -> Chosen:
+    """The episodes that a config asks for, without those that must not be touched."""
+    _known_dataset(config.dataset, index)
+    for episode_id in config.episodes:
+        if episode_id not in index:
+            raise NotFoundError(f"no episode {episode_id!r} in {workspace.root}; vlm2vla import brings some in")
+    chosen = choose(config.episodes or index.ids(config.dataset), store.newest(), config.annotator, redo=config.redo)
+    if not config.limit:
+        return chosen
+    # A limit takes the next ones: what was tried before does not use it up.
+    tried = {path.stem for path in workspace.staged(config.annotator).glob("*.json")}
+    again = config.redo or config.retry_failed
+    fresh = [episode_id for episode_id in chosen.ids if again or episode_id not in tried]
+    return replace(chosen, ids=tuple(fresh[: config.limit]))
 
-    BATCH = 200
 
-    def __init__(self, store: AnnotationStore, index: EpisodeIndex, source: LabelSource):
-        self._store, self._index, self._source = store, index, source
-        self._waiting: list[NewRevision] = []
-
-    def put(self, annotated: AnnotatedEpisode) -> None:
-        newest = self._store.history(annotated.episode_id, limit=1)
-        if newest and newest[0].source == "person":
-            return
-        judged = judge(annotated, self._index.get(annotated.episode_id))
-        author = annotated.provenance[-1].author if annotated.provenance else self._source
-        base = newest[0].number if newest else 0
-        self._waiting.append(NewRevision(annotated, author, self._source, base, **asdict(judged)))
-        if len(self._waiting) >= self.BATCH:
-            self.flush()
-
-    def catch_up(self, episode_id: str, load: Callable[[], AnnotatedEpisode]) -> None:
-        """An earlier run staged it; it may have been killed before it was stored."""
-        if all(revision.source != self._source for revision in self._store.history(episode_id)):
-            self.put(load())
-
-    def flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        self._store.save_all(waiting)
+def _known_dataset(name: str, index: EpisodeIndex) -> None:
+    known = index.datasets()
+    if name and name not in known:
+        raise NotFoundError(f"no data set {name!r} in this workspace; {did_you_mean(name, known)}")
 
 
 def check_annotations(config: CheckConfig, workspace: Workspace, progress: Progress = None) -> CheckReport:
-    """Check the newest annotation of every episode."""
+    """Check the newest annotation of every episode.
+
+    Raises:
+        NotFoundError: No such data set.
+    """
     index, store = EpisodeIndex(workspace), open_store(workspace)
+    _known_dataset(config.dataset, index)
     severities: Counter[str] = Counter(error=0, warning=0, info=0)
     errors_cm: list[float] = []
     worst: list[tuple[str, Finding]] = []
@@ -218,6 +215,7 @@ def export(config: ExportConfig, workspace: Workspace, progress: Progress = None
         ExportError: The folder is not empty, or nothing can be exported.
     """
     index, store = EpisodeIndex(workspace), open_store(workspace)
+    _known_dataset(config.dataset, index)
 
     def items() -> Iterator[LabelledEpisode]:
         total = store.counts(config.dataset).total

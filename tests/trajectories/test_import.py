@@ -205,3 +205,24 @@ def test_truncated_shard_keeps_what_is_before(tmp_path, workspace, rlds):
     report = import_episodes(ImportConfig(tmp_path / "data"), workspace)
     assert (report.episodes, len(report.errors), report.errors[0]["record"]) == (3, 1, 3)
     assert "2 of 5 records are lost" in report.errors[0]["message"]
+
+
+def told(rlds, instruction: str) -> dict:
+    """Features of an episode with this instruction."""
+    (features,) = rlds.episodes(1)
+    key = "steps/language_instruction"
+    return features | {key: [instruction.encode()] * len(features[key])}
+
+
+def test_characters_that_nobody_sees_leave_an_instruction(tmp_path, workspace, rlds):
+    rlds.write(tmp_path / "data", [told(rlds, "put\x00 the \u202ecarrot\u200b on  plate")])
+    import_episodes(ImportConfig(tmp_path / "data"), workspace)
+    (summary,) = EpisodeIndex(workspace).summaries()
+    assert summary.instruction == "put the carrot on plate"
+
+
+def test_an_endless_instruction_is_refused(tmp_path, workspace, rlds):
+    rlds.write(tmp_path / "data", [told(rlds, "put " * 5000)])
+    report = import_episodes(ImportConfig(tmp_path / "data"), workspace)
+    assert (report.episodes, report.errors[0]["kind"]) == (0, "InvalidEpisodeError")
+    assert "20" in report.errors[0]["message"]

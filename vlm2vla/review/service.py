@@ -14,6 +14,7 @@ from vlm2vla import pipeline
 from vlm2vla.annotation import edit as edits
 from vlm2vla.annotation.annotator import Annotator
 from vlm2vla.annotation.checks import check
+from vlm2vla.annotation.shelf import judge
 from vlm2vla.annotation.store import AnnotationStore, QueueQuery, Revision
 from vlm2vla.config import AnnotateConfig, GeminiConfig, ImportConfig, LanguageConfig
 from vlm2vla.errors import AnnotationError, NotFoundError, StaleRevisionError
@@ -272,7 +273,7 @@ class Review:
         source: str = "person",
         note: str = "",
     ) -> Revision:
-        judged = pipeline.judge(annotated, episode)
+        judged = judge(annotated, episode)
         if source == "person":
             self._reviewers.add(author)
         return self.store.save(annotated, author=author, source=source, base=base, note=note, **asdict(judged))

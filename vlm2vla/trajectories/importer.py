@@ -114,7 +114,7 @@ class _Tally:
         self.steps = self.duplicates = 0
 
     def error(self, error: TrajectoryError) -> None:
-        logger.warning("%s", error)
+        logger.debug("%s", error)  # whoever imports shows the report
         self.errors.append(error.as_row())
 
     def watch(self, episodes: Iterator[Episode]) -> Iterator[Episode]:

@@ -6,8 +6,10 @@ Knows shapes, units and plausibility; knows no file format. Every reader ends he
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,8 @@ OnError = Callable[[TrajectoryError], None]
 # Euler angles of a recording lie within two turns; larger ones are degrees.
 _MAX_ANGLE = 4 * np.pi
 _MIN_STEPS = 2
+MAX_INSTRUCTION = 1000
+_JOINERS = "\u200c\u200d"
 # What reading a value of the wrong kind raises; files come from strangers, so any value may be of any kind.
 _MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, NotImplementedError, RecursionError)
 # Commanded and reached paths of a good recording part by the controller's lag only.
@@ -67,9 +71,11 @@ def make_episode(
     def refuse(message: str) -> None:
         raise InvalidEpisodeError(message, path=source.path, record=record)
 
-    instruction = " ".join(instruction.split())
+    instruction = clean_text(instruction)
     if not instruction:
         refuse("the episode has no instruction, so there is nothing to relabel; write one into the source, or leave it")
+    if len(instruction) > MAX_INSTRUCTION:
+        refuse(f"the instruction has {len(instruction)} characters; at most {MAX_INSTRUCTION} are a task in words")
     if not np.isfinite(rate_hz) or rate_hz <= 0:
         refuse(f"the rate of the steps is {rate_hz}; give the true one with --rate-hz")
     states = _numbers(states, "state", refuse)
@@ -99,9 +105,21 @@ def make_episode(
         commands=commands,
         cameras=dict(cameras or {}),
         paraphrases=_other_wordings(paraphrases, instruction),
-        subtasks=tuple(subtasks),
+        subtasks=tuple(replace(subtask, text=clean_text(subtask.text)) for subtask in subtasks),
         notes=tuple(notes),
     )
+
+
+def clean_text(text: str) -> str:
+    """Text from a stranger in one line, without characters that nobody sees (control, bidi, half surrogates, ...).
+
+    The joiners that Indic scripts are written with stay.
+    """
+    seen = "".join(
+        letter if letter in _JOINERS or unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Co") else " "
+        for letter in text
+    )
+    return " ".join(seen.split())
 
 
 @contextmanager
@@ -252,5 +270,5 @@ def _command_notes(commands: np.ndarray, states: np.ndarray) -> list[str]:
 
 
 def _other_wordings(paraphrases: Sequence[str], instruction: str) -> tuple[str, ...]:
-    cleaned = (" ".join(text.split()) for text in paraphrases)
+    cleaned = (clean_text(text) for text in paraphrases)
     return tuple(dict.fromkeys(text for text in cleaned if text and text != instruction))

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row, and_, insert, select, update
 from vlm2vla.annotation.store.bodies import derive_status, dump_body, parse_body, searchable, storable
 from vlm2vla.annotation.store.survival import refresh_survival
 from vlm2vla.annotation.store.tables import ITEM, REVISION
-from vlm2vla.annotation.store.values import SOURCES, NewRevision, Revision, RevisionInfo, RevisionKind
+from vlm2vla.annotation.store.values import SOURCES, Newest, NewRevision, Revision, RevisionInfo, RevisionKind
 from vlm2vla.errors import EditError, NotFoundError, StaleRevisionError
 
 _INFO = [column for column in REVISION.c if column.name != "body"]
@@ -67,6 +67,17 @@ def history(connection: Connection, episode_id: str, limit: int, before: int) ->
     if before:
         query = query.where(REVISION.c.number < before)
     return tuple(RevisionInfo(**_info(episode_id, row)) for row in connection.execute(query))
+
+
+def newest(connection: Connection) -> dict[str, Newest]:
+    """Episode id -> who annotated it last; episodes without annotation are left out."""
+    machine = and_(REVISION.c.item_id == ITEM.c.id, REVISION.c.number == ITEM.c.machine_head)
+    query = (
+        select(ITEM.c.episode_id, ITEM.c.head, ITEM.c.source, ITEM.c.machine, REVISION.c.created_at)
+        .select_from(ITEM.outerjoin(REVISION, machine))
+        .where(ITEM.c.head > 0)
+    )
+    return {row[0]: Newest(row[1], row[2], row[3], row[4] or "") for row in connection.execute(query)}
 
 
 def append(connection: Connection, new: NewRevision, now: str) -> Revision:

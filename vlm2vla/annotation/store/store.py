@@ -17,6 +17,7 @@ from vlm2vla.annotation.store.values import (
     Counts,
     ItemRow,
     Lease,
+    Newest,
     NewRevision,
     PromptSurvival,
     QueuePage,
@@ -154,6 +155,11 @@ class AnnotationStore:
             item = revisions.find_item(connection, episode_id)
             found = revisions.load(connection, episode_id, item.machine_head) if item.machine_head else None
         return found.annotated if found else None
+
+    def newest(self) -> dict[str, Newest]:
+        """Of every annotated episode: who saved last, and when a machine did. No texts: quick also for all of them."""
+        with self._database.read() as connection:
+            return revisions.newest(connection)
 
     def heads(
         self,

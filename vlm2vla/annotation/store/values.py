@@ -84,6 +84,23 @@ class NewRevision:
 
 
 @dataclass(frozen=True)
+class Newest:
+    """Who annotated an episode last.
+
+    Attributes:
+        head: Number of the newest revision.
+        source: Who saved it.
+        machine: Which machine made the newest machine labels; "" when there are none.
+        machine_at: When those were saved; "" when there are none.
+    """
+
+    head: int
+    source: LabelSource
+    machine: LabelSource | Literal[""]
+    machine_at: str
+
+
+@dataclass(frozen=True)
 class SaveReport:
     """What `AnnotationStore.save_all` did.
 
