@@ -225,4 +225,4 @@ def test_an_endless_instruction_is_refused(tmp_path, workspace, rlds):
     rlds.write(tmp_path / "data", [told(rlds, "put " * 5000)])
     report = import_episodes(ImportConfig(tmp_path / "data"), workspace)
     assert (report.episodes, report.errors[0]["kind"]) == (0, "InvalidEpisodeError")
-    assert "20" in report.errors[0]["message"]
+    assert "19999 characters" in report.errors[0]["message"]
