@@ -14,6 +14,9 @@ ActionSource = Literal["reached", "commanded"]
 # A measured opening above this counts as open where a recording has no gripper commands.
 OPEN_FROM = 0.5
 
+CHATTER_S = 0.3
+"""A gripper command that is taken back sooner than this is noise of the trigger."""
+
 
 def unwrap_angles(states: np.ndarray) -> np.ndarray:
     """[T, 7] -> [T, 7] with roll, pitch, yaw continuous over time (no jumps of 2 pi)."""
@@ -43,14 +46,36 @@ def binarize_gripper(values: np.ndarray, *, closed: float = 0.05, opened: float 
     return bits
 
 
-def gripper_bits(episode: Episode) -> np.ndarray:
-    """[T] gripper command of each step, exactly 1 (open) or 0 (closed).
+def debounce_gripper(bits: np.ndarray, rate_hz: float) -> np.ndarray:
+    """[T] of 0 or 1 -> the same without pairs of changes that undo each other within less than `CHATTER_S`.
 
-    Commands where the recording has them; else the measured opening.
+    Of changes in quick succession the last one counts. A change near the end of the recording that nothing takes
+    back stays, and so does the first command.
+    """
+    steady = np.array(bits, dtype=np.float64)
+    shortest = CHATTER_S * rate_hz
+    kept: list[int] = []
+    for step in (np.flatnonzero(np.diff(bits)) + 1).tolist():
+        if kept and step - kept[-1] < shortest:
+            kept.pop()
+        else:
+            kept.append(step)
+    for first, last in zip([0, *kept], [*kept, len(steady)], strict=True):
+        steady[first:last] = steady[first : first + 1]
+    return steady
+
+
+def gripper_bits(episode: Episode) -> np.ndarray:
+    """[T] gripper command of each step, exactly 1 (open) or 0 (closed), without chatter (`debounce_gripper`).
+
+    Commands where the recording has them; else the measured opening. The one gripper signal that plans, action text
+    and checks go by.
     """
     if episode.commands is not None:
-        return binarize_gripper(episode.commands[:, 6])
-    return (episode.states[:, 6] >= OPEN_FROM).astype(np.float64)
+        bits = binarize_gripper(episode.commands[:, 6])
+    else:
+        bits = (episode.states[:, 6] >= OPEN_FROM).astype(np.float64)
+    return debounce_gripper(bits, episode.rate_hz)
 
 
 def actions(episode: Episode, source: ActionSource = "reached") -> np.ndarray:

@@ -170,6 +170,17 @@ def test_trigger_chatter_need_not_be_said(episode_factory):
     episode = episode_factory(moves, [(12, 0), (13, 1), (14, 0)], instruction="grasp the cup")
     plan = "move forward and down, then close the gripper, then move up"
     assert found(one_span(episode, plan, "Grasp the cup"), episode, "error", "warning") == set()
+    assert derive_plan(episode, 0, len(episode), LanguageConfig()).count("gripper") == 1
+
+
+def test_a_glitch_of_the_trigger_is_in_no_level_and_must_not_be_said(episode_factory):
+    episode = episode_factory([(10, (9, 0, -6)), (8, (0, 9, 0))], [(9, 0), (10, 1)], instruction="wipe the table")
+    annotated = KinematicAnnotator().annotate(episode)
+    assert check(annotated, episode) == ()
+    assert "gripper" not in " ".join(subtask.plan for subtask in annotated.subtasks)
+    assert all(form("rows:0.5cm").parse(subtask.chunk).gripper.all() for subtask in annotated.subtasks)
+    said = one_span(episode, "move forward and down, then close the gripper, then open the gripper, then move left")
+    assert found(said, episode) == {"plan-gripper"}
 
 
 # Action text

@@ -90,7 +90,7 @@ class KinematicAnnotator:
                 task = replace(task, object=hint.removeprefix("the ").removeprefix("The "), understood=True)
         # Always on reached motion: commands can go on where the arm stands still.
         reached = rows if self.config.motion == "reached" else motion.actions(episode, "reached")
-        events = segmentation.gripper_events(reached[:, 6], episode.rate_hz)
+        events = segmentation.gripper_events(reached[:, 6])
         if _is_idle(reached[start:end]) and not any(start <= step < end for step, _ in events):
             return [_Span(start, end, "Hold still")]
         found = segmentation.phases(reached, episode.states[:, 6], episode.rate_hz, start=start, end=end)

@@ -19,7 +19,6 @@ LEAVE_M = 0.004
 TAKE_OVER = 1.6
 MIN_PHASE_S = 0.6
 MIN_CUT_S = 0.6
-CHATTER_S = 0.3
 SETTLE_S = 1.2
 SETTLED_PER_S = 0.15
 LEAVING_M_S = 0.06
@@ -50,20 +49,10 @@ class Phase:
         return self.end - self.start
 
 
-def gripper_events(bits: np.ndarray, rate_hz: float, first: int = 0) -> list[tuple[int, Event]]:
-    """Steps t >= first at which the command differs from step t - 1, without chatter.
-
-    A pair of changes closer than `CHATTER_S` is noise of the operator's trigger and left out.
-    """
-    steps = [int(step) for step in np.flatnonzero(np.diff(bits)) + 1]
-    chatter = CHATTER_S * rate_hz
-    kept: list[int] = []
-    for step in steps:
-        if kept and step - kept[-1] < chatter:
-            kept.pop()
-        else:
-            kept.append(step)
-    return [(step, "open" if bits[step] > 0.5 else "close") for step in kept if step >= first]
+def gripper_events(bits: np.ndarray, first: int = 0) -> list[tuple[int, Event]]:
+    """Steps t >= first at which the command ([T] bits, as of `motion.gripper_bits`) differs from step t - 1."""
+    steps = (np.flatnonzero(np.diff(bits)) + 1).tolist()
+    return [(step, "open" if bits[step] > 0.5 else "close") for step in steps if step >= first]
 
 
 def headings(rows: np.ndarray, rate_hz: float) -> np.ndarray:
@@ -117,9 +106,9 @@ def phases(
     stop = len(rows) if end is None else end
     shortest = max(2, round(MIN_PHASE_S * rate_hz))
     found: list[Phase] = []
-    holding = _holding_at(rows[:, 6], rate_hz, start)
+    holding = _holding_at(rows[:, 6], start)
     at = start
-    events = [entry for entry in gripper_events(rows[:, 6], rate_hz, first=start) if entry[0] < stop]
+    events = [entry for entry in gripper_events(rows[:, 6], first=start) if entry[0] < stop]
     for (step, event), following in zip(events, [*(step for step, _ in events[1:]), stop], strict=False):
         if event == "open" and not holding:
             continue  # the fingers open on the way to the object: part of the approach
@@ -147,9 +136,9 @@ def turning_point(rows: np.ndarray, phase_list: list[Phase]) -> int | None:
     return None
 
 
-def _holding_at(bits: np.ndarray, rate_hz: float, start: int) -> bool:
+def _holding_at(bits: np.ndarray, start: int) -> bool:
     """Whether the fingers hold something at `start`: closed by an event, or closed at first and only opened later."""
-    events = gripper_events(bits, rate_hz)
+    events = gripper_events(bits)
     before = [event for step, event in events if step < start]
     if before:
         return before[-1] == "close"

@@ -159,7 +159,7 @@ def _check_gripper(subtask: AnnotatedSubtask, recording: Recording) -> Iterator[
     start, end = subtask.start_step, subtask.end_step
     said = _without_repeats(list(find_gripper_words(subtask.plan)))
     done = [event for _, event in recording.events(start, end)]
-    if said in (done, recording.steady_events(start, end)):
+    if said == done:
         return
     near = max(1, round(_NEAR_S * recording.rate_hz))
     around = {event for _, event in recording.events(start - near, end + near)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vlm2vla import motion
-from vlm2vla.annotation.segmentation import CHATTER_S, Event
+from vlm2vla.annotation.segmentation import Event
 from vlm2vla.types import AnnotatedEpisode, Episode
 
 IDLE_M = 0.005
@@ -19,7 +19,7 @@ class Recording:
 
     Attributes:
         path: [T + 1, 6] position relative to the first step: before step t, and after the last one.
-        bits: [T] gripper command, 1 open, 0 closed.
+        bits: [T] gripper command without chatter, 1 open, 0 closed.
         rate_hz: Steps per second.
     """
 
@@ -59,16 +59,6 @@ class Recording:
         low, high = max(start, 1), min(end, self.steps)
         changed = np.flatnonzero(self.bits[low:high] != self.bits[low - 1 : high - 1]) + low
         return [(int(step), "open" if self.bits[step] > 0.5 else "close") for step in changed]
-
-    def steady_events(self, start: int, end: int) -> list[Event]:
-        """Gripper changes of the span without pairs that undo each other at once."""
-        kept: list[tuple[int, Event]] = []
-        for step, event in self.events(start, end):
-            if kept and step - kept[-1][0] < CHATTER_S * self.rate_hz:
-                kept.pop()
-            else:
-                kept.append((step, event))
-        return [event for _, event in kept]
 
     def is_idle(self, start: int, end: int) -> bool:
         """No motion above noise, and no gripper change."""
