@@ -105,3 +105,13 @@ def test_the_worst_case_bounds_the_estimate_and_what_a_reply_can_cost():
     every_byte_a_token = len(request.text.encode())
     assert estimate.cost_usd < estimate.worst_usd
     assert estimate.worst_usd >= spec.cost(every_byte_a_token, 5000)
+
+
+def test_numbers_take_more_tokens_than_words_of_the_same_length():
+    spec = TABLE.find("gemini-3.8-flash")
+    rows = "\n".join(f"{step} {step / 5:.1f} -{step}.{step % 10} open 1.0" for step in range(100))
+    words = ("reach the carrot " * len(rows))[: len(rows)]
+    digits = sum(char.isdigit() for char in rows)
+    assert spec.estimate(VLMRequest("", (rows,))).input_tokens >= digits
+    assert spec.estimate(VLMRequest("", (words,))).input_tokens == pytest.approx(len(rows) / 3, rel=0.02)
+    assert spec.estimate(VLMRequest("", (rows,))).input_tokens <= len(rows)

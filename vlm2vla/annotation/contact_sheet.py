@@ -57,8 +57,7 @@ def sample_steps(episode: Episode, count: int, span: tuple[int, int] | None = No
     if end - start <= count:
         return tuple(range(start, end))
     chosen = {start, last}
-    bits = motion.gripper_bits(episode)
-    changes = [step for step in range(start + 1, end) if bits[step] != bits[step - 1]]
+    changes = gripper_changes(episode, (start, end))
     wanted = [step for change in changes for step in (change - 1, change)]
     room = max(0, count - 2)
     if len(set(wanted) - chosen) > room:
@@ -68,6 +67,12 @@ def sample_steps(episode: Episode, count: int, span: tuple[int, int] | None = No
     while len(chosen) < count:
         chosen.add(_middle_of_widest_gap(sorted(chosen), path, start))
     return tuple(sorted(chosen))
+
+
+def gripper_changes(episode: Episode, span: tuple[int, int]) -> tuple[int, ...]:
+    """Steps of a half-open span whose gripper command differs from the step before in the span."""
+    start, end = span
+    return tuple(int(step) + start + 1 for step in np.flatnonzero(np.diff(motion.gripper_bits(episode)[start:end])))
 
 
 def _path_length(episode: Episode, start: int, end: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from vlm2vla import motion
-from vlm2vla.annotation.contact_sheet import DEFAULT_LAYOUT, SheetLayout, contact_sheets, sample_steps
+from vlm2vla.annotation.contact_sheet import DEFAULT_LAYOUT, SheetLayout, contact_sheets, gripper_changes, sample_steps
 from vlm2vla.annotation.gemini_answers import Description, Segmentation
 from vlm2vla.errors import AnnotationError
 from vlm2vla.types import Episode
@@ -21,6 +21,9 @@ from vlm2vla.vlm.protocol import ImagePart, Thinking, VLMRequest
 _PROMPTS = Path(__file__).with_name("prompts")
 _NAMES = ("gemini_system", "gemini_describe", "gemini_segment", "gemini_rotation", "gemini_rotation_plan")
 MAX_OUTPUT_TOKENS = 8192
+# Rows of the path cost few tokens beside a frame, so there are more of them; a gripper that chatters fills no prompt.
+PATH_ROWS = 48
+MAX_CHANGES = 64
 
 
 @cache
@@ -42,7 +45,7 @@ class View:
     Attributes:
         episode: The recording.
         span: Half-open steps to label.
-        steps: Steps whose frames and positions are shown.
+        steps: Steps whose frames are shown.
         sheets: Their contact sheets.
         hint: What a person knows, "" for nothing.
         rotation: Whether roll, pitch and yaw are shown too.
@@ -54,6 +57,18 @@ class View:
     sheets: tuple[ImagePart, ...]
     hint: str
     rotation: bool
+
+    @property
+    def changes(self) -> tuple[int, ...]:
+        """Steps of the span at which the gripper command changes."""
+        return gripper_changes(self.episode, self.span)
+
+    @property
+    def path_steps(self) -> tuple[int, ...]:
+        """Steps whose numbers are shown: evenly spaced ones, every gripper change, and every frame."""
+        start, end = self.span
+        even = np.linspace(start, end - 1, min(PATH_ROWS, end - start)).round().astype(int)
+        return tuple(sorted({*even.tolist(), *self.changes[:MAX_CHANGES], *self.steps}))
 
 
 def make_view(
@@ -109,7 +124,7 @@ def path_table(view: View) -> str:
 
     The command (open or closed) and the measured opening (0..1) are columns of their own: the fingers lag behind.
     """
-    episode, steps = view.episode, list(view.steps)
+    episode, steps = view.episode, list(view.path_steps)
     states = motion.unwrap_angles(episode.states)[steps]
     places = (states[:, :3] - states[0, :3]) * 100.0
     turns = np.degrees(states[:, 3:6] - states[0, 3:6])
@@ -123,6 +138,18 @@ def path_table(view: View) -> str:
         command = "open" if bit else "closed"
         lines.append(" ".join((str(step), f"{step / episode.rate_hz:.1f}", *cells, command, f"{opening:.1f}")))
     return "\n".join(lines)
+
+
+def gripper_line(view: View) -> str:
+    """The exact steps at which the gripper command changes, as a sentence."""
+    episode, changes = view.episode, view.changes
+    bits = motion.gripper_bits(episode)
+    listed = ", ".join(f"{step} ({'open' if bits[step] else 'close'})" for step in changes[:MAX_CHANGES])
+    more = f" and {len(changes) - MAX_CHANGES} more" if len(changes) > MAX_CHANGES else ""
+    source = "" if episode.commands is not None else " (no commands were recorded: taken from the measured opening)"
+    if not changes:
+        return f"The gripper command{source} does not change: {'open' if bits[view.span[0]] else 'closed'} throughout."
+    return f"The gripper command{source} changes at exactly these steps: {listed}{more}."
 
 
 def _system(view: View) -> str:
@@ -147,7 +174,7 @@ def _fields(view: View) -> dict[str, str]:
         "task": _quoted(episode.instruction),
         "hint": hint,
         "episode": f"{facts} {label}",
-        "path": path_table(view),
+        "path": f"{path_table(view)}\n{gripper_line(view)}",
     }
 
 

@@ -5,6 +5,7 @@ The table is a YAML file with a date (`models.yaml`), which a user may replace. 
 
 import datetime
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,9 @@ from vlm2vla.vlm.protocol import Estimate, ImagePart, Thinking, Usage, VLMReques
 SHIPPED_TABLE = Path(__file__).with_name("models.yaml")
 # What one request of the annotation prompts needs, thinking included; a guess until replies have been paid for.
 TYPICAL_OUTPUT_TOKENS = 1500
+
+
+_NUMBER = re.compile(r" ?-?\d+(?:\.\d+)?")
 
 
 class _Strict(BaseModel):
@@ -94,8 +98,8 @@ class ModelSpec(_Strict):
         """What a request takes; `counted` are prompt tokens that the provider counted."""
         schema = len(str(request.schema.model_json_schema())) if request.schema else 0
         images = self.tokens_of_images(request.images)
-        # Prose has about four characters a token, tables of digits fewer; a token is never less than one byte.
-        expected = counted if counted is not None else (len(request.text) + schema) // 3 + images
+        # A token is never less than one byte.
+        expected = counted if counted is not None else tokens_of_text(request.text) + schema // 3 + images
         bound = len(request.text.encode()) + schema + images
         limit = min(request.max_output_tokens, self.max_output_tokens)
         output = min(TYPICAL_OUTPUT_TOKENS, limit)
@@ -108,6 +112,15 @@ class ModelSpec(_Strict):
         if self.retires is None or day < self.retires - datetime.timedelta(days=60):
             return ""
         return f"{name} retires on {self.retires}; requests are then answered and billed as {self.replaced_by}"
+
+
+def tokens_of_text(text: str) -> int:
+    """Estimate of the tokens of a text: prose has about four characters a token, JSON and the like three.
+
+    Numbers have one token a character: Gemini's tokenizer splits digits, and the space before them stays alone.
+    """
+    numbers = sum(map(len, _NUMBER.findall(text)))
+    return numbers + -(-(len(text) - numbers) // 3)
 
 
 class ModelTable(_Strict):

@@ -22,14 +22,20 @@ class Coloured:
 
     def read(self, step):
         buffer = io.BytesIO()
-        Image.new("RGB", (64, 48), (step, 0, 128)).save(buffer, "PNG")
+        Image.new("RGB", (64, 48), (step % 256, 0, 128)).save(buffer, "PNG")
         return buffer.getvalue()
 
 
 @pytest.fixture
-def filmed(pick_and_place) -> Episode:
+def film():
+    """Give an episode a camera."""
+    return lambda episode: replace(episode, cameras={"front": Coloured(len(episode))})
+
+
+@pytest.fixture
+def filmed(pick_and_place, film) -> Episode:
     """`pick_and_place` with a camera: 38 steps, grasp at 12, release at 32."""
-    return replace(pick_and_place, cameras={"front": Coloured(len(pick_and_place))})
+    return film(pick_and_place)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from vlm2vla.annotation.derive import derive_chunk
 from vlm2vla.annotation.dry_run import estimate_cost
 from vlm2vla.annotation.gemini import GeminiAnnotator, make_gemini_annotator
-from vlm2vla.annotation.gemini_prompt import path_table
+from vlm2vla.annotation.gemini_prompt import gripper_line, path_table
 from vlm2vla.config import GeminiConfig, LanguageConfig
 from vlm2vla.errors import AnnotationError, ModelSchemaError, ModelTruncatedError
 from vlm2vla.language import Direction, make_form
@@ -65,7 +65,7 @@ def test_the_prompt_has_sheets_the_path_and_the_axes(filmed, answer):
     assert len(request.images) == 2
     assert filmed.embodiment.frame_text in request.system
     rows = path_rows(request.text)
-    assert len(rows) == 20
+    assert [int(row[0]) for row in rows] == list(range(38)), "steps without a frame have numbers too"
     assert rows[0] == ["0", "0.0", "0.0", "0.0", "0.0", "open", "1.0"]
     at = {int(row[0]): row for row in rows}
     place = (filmed.states[12, :3] - filmed.states[0, :3]) * 100
@@ -75,9 +75,7 @@ def test_the_prompt_has_sheets_the_path_and_the_axes(filmed, answer):
 
 def test_the_gripper_command_is_told_from_the_measured_opening(filmed):
     # The command closes at step 12; the fingers follow one step later and stop on the object at 0.4.
-    steps = tuple(range(len(filmed)))
-    lines = path_table(replace(annotator(str).view(filmed), steps=steps)).splitlines()
-    at = [line.split() for line in lines]
+    at = [line.split() for line in path_table(annotator(str).view(filmed)).splitlines()]
     assert at[0][-2:] == ["gripper_command", "measured_opening"]
     assert [row[-2:] for row in at[12:18]] == [
         ["open", "1.0"],
@@ -98,6 +96,38 @@ def test_an_opening_that_is_measured_a_little_too_large_is_shown_as_open(filmed)
 def test_rotation_is_shown_where_the_action_form_has_it(filmed, answer):
     assert "yaw_deg" in path_table(annotator(answer, form="rows7").view(filmed))
     assert "yaw_deg" not in path_table(annotator(answer).view(filmed))
+
+
+def test_a_long_path_has_even_rows_every_frame_and_every_gripper_change(episode_factory, film):
+    moves = [(100, (10, 0, 0)), (100, (0, 0, -5)), (100, (0, 9, 0))]
+    episode = film(episode_factory(moves, [(111, 0), (113, 1), (217, 0)]))
+    view = annotator(str, max_frames=4).view(episode)
+    steps = [int(line.split()[0]) for line in path_table(view).splitlines()[1:]]
+    assert {*view.steps, 111, 113, 217} < set(steps)
+    assert 48 <= len(steps) <= 48 + len(view.steps) + 3
+    assert max(after - before for before, after in zip(steps, steps[1:], strict=False)) <= 7
+    assert gripper_line(view).endswith("changes at exactly these steps: 111 (close), 113 (open), 217 (close).")
+    part = annotator(str, max_frames=4).view(episode, (100, 200))
+    assert "these steps: 111 (close), 113 (open)." in gripper_line(part)
+    assert {100, 199} < set(part.path_steps) <= set(range(100, 200))
+
+
+def test_the_gripper_line_is_in_both_prompts_and_says_where_it_is_from(filmed, answer):
+    maker = annotator(answer)
+    maker.annotate(filmed)
+    assert all("exactly these steps: 12 (close), 32 (open)." in request.text for request in maker.vlm.requests)
+    measured = gripper_line(maker.view(replace(filmed, commands=None)))
+    assert "no commands were recorded" in measured
+    assert "12 (close)" not in measured, "the fingers are later than the command"
+    assert "does not change: open throughout" in gripper_line(maker.view(filmed, (0, 12)))
+
+
+def test_a_chattering_gripper_does_not_fill_the_prompt(episode_factory, film):
+    flips = [(step, step // 3 % 2) for step in range(3, 600, 3)]
+    view = annotator(str, max_frames=4).view(film(episode_factory([(600, (10, 0, 0))], flips)))
+    assert len(view.changes) > 64
+    assert len(view.path_steps) <= 48 + 64 + 4
+    assert gripper_line(view).endswith("more.")
 
 
 @pytest.mark.parametrize("form", ["rows7", "sentence7"])
