@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import fuzz, labels, rlds, store, studio
+from bench import fuzz, labels, link, rlds, store, studio
 
 BENCHES = {
     "rlds": rlds.main,
@@ -10,6 +10,7 @@ BENCHES = {
     "store": lambda: store.main([]),
     "studio": studio.main,
     "fuzz": fuzz.main,
+    "link": link.main,
 }
 
 

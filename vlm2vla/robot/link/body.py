@@ -69,7 +69,7 @@ class Body:
         self.robot = setup.robot
         self._emergency, self._config = setup.emergency, config
         self._ready = threading.Condition()
-        self._closing = False
+        self._closing = self._over = False
         self._job: Job | None = None
         self._acting_until: float | None = None
         self._looks: list[LookAnswer] = []
@@ -106,6 +106,7 @@ class Body:
                     self._look()
         finally:
             self.close()
+            self._over = True
             self.robot.close()
 
     def close(self) -> None:
@@ -256,7 +257,7 @@ class Body:
             self._look()
 
     def _status_loop(self) -> None:
-        while not self._closing:
+        while not self._over:
             try:
                 status = self.robot.status()
             except BaseException as error:
@@ -283,7 +284,7 @@ class Body:
                 reason = self._stop_reason
             if self._stop_since is None:
                 continue
-            logger.warning("stop: %s", reason)
+            logger.info("stop: %s", reason)
             confirmed = self._stop_now()
             if not confirmed:
                 self.press_runstop("a stop failed")
@@ -314,7 +315,7 @@ class Body:
             threading.Thread(target=self._press_once, name="robot emergency", daemon=True).start()
             for _ in range(10):
                 time.sleep(0.05)
-                if self._runstop_seen or not self._runstop:
+                if self._runstop_seen or not self._runstop or self._over:
                     return
         logger.critical("the robot never confirmed the run-stop: press the button at the robot")
 

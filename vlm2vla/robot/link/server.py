@@ -134,6 +134,7 @@ class RobotServer:
                         self._gate.revoke("the run-stop was pressed")
                     due = self._gate.overdue(time.monotonic())
                 if due == "stop":
+                    logger.warning("the heartbeat of the driver was lost: stopping")
                     self.body.stop("the heartbeat of the driver was lost")
                 elif due == "runstop":
                     self.body.press_runstop("the heartbeat of the driver did not come back")
