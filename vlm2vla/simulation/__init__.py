@@ -3,12 +3,18 @@
 `World` loads MuJoCo when it is first asked for; scenes are plain values.
 """
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from vlm2vla.simulation.scenes import Kind, Look, Scene, SceneNeeds, SceneObject, make_scene
 
 if TYPE_CHECKING:
     from vlm2vla.simulation.world import ObjectState, World, WorldState
+
+# Software rendering without a screen, unless somebody chose otherwise. MuJoCo looks at this when it is loaded.
+if sys.platform == "linux":
+    os.environ.setdefault("MUJOCO_GL", "egl")
 
 __all__ = [
     "Kind",

@@ -7,13 +7,11 @@ positions of that moment and waits; the physics goes on meanwhile, and live view
 import io
 import os
 import queue
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-
-# Software rendering without a screen, unless somebody chose otherwise.
-os.environ.setdefault("MUJOCO_GL", "egl")
 
 import mujoco
 import numpy as np
@@ -149,7 +147,7 @@ class Darkroom:
     def _open(self) -> None:
         model = self._model
         size = int(model.vis.global_.offwidth)
-        self._gl = mujoco.GLContext(size, size)
+        self._gl = _gl_context(size)
         self._gl.make_current()
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
@@ -206,6 +204,16 @@ class Darkroom:
                     np.array([0.0, 0.0, 0.0, strength / 3], dtype=np.float32),
                 )
                 self._scene.ngeom += 1
+
+
+def _gl_context(size: int):
+    """A graphics context without a screen, unless MUJOCO_GL chose otherwise before MuJoCo was loaded."""
+    if sys.platform == "linux" and os.environ.get("MUJOCO_GL", "egl") == "egl":
+        # By name: `mujoco.GLContext` would open a window where somebody imported MuJoCo before this package.
+        from mujoco.egl import GLContext
+
+        return GLContext(size, size)
+    return mujoco.GLContext(size, size)
 
 
 def _finish(pixels: np.ndarray, factor: int, turned: int) -> np.ndarray:
