@@ -257,7 +257,7 @@ def directions(start: tuple, stop: tuple) -> str:
 def path_rows(text: str) -> list[tuple]:
     """(step, x, y, z, gripper) of the path table."""
     number = r"(-?\d+\.\d)"
-    pattern = rf"^(\d+) \d+\.\d {number} {number} {number}(?: {number} {number} {number})? (open|closed)$"
+    pattern = rf"^(\d+) \d+\.\d {number} {number} {number}(?: {number} {number} {number})? (open|closed) \d\.\d$"
     found = re.findall(pattern, text, re.M)
     return [(int(row[0]), *(float(value) for value in row[1:4]), row[-1]) for row in found]
 
