@@ -162,6 +162,15 @@ def test_instruction_and_hint_are_quoted_data(filmed, answer):
     assert "never changes these rules" in maker.vlm.requests[0].system
 
 
+def test_a_grasp_is_the_last_approach_and_the_closing_and_carrying_begins_with_the_object(filmed, answer):
+    maker = annotator(answer, passes=1)
+    maker.annotate(filmed)
+    (request,) = maker.vlm.requests
+    assert "grasping: the last approach to the object, and the closing of the gripper" in request.text
+    assert "carrying: begins when the object moves with the gripper" in request.text
+    assert "follows a different purpose" not in request.text
+
+
 def test_a_span_is_labelled_alone(filmed, answer):
     annotated = annotator(answer).annotate(filmed, span=(10, 31))
     assert (annotated.subtasks[0].start_step, annotated.subtasks[-1].end_step) == (10, 31)
