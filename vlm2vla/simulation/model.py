@@ -50,14 +50,17 @@ def mesh_cache(cache: Path | None = None) -> Path:
     return folder
 
 
-def build_model(cache: Path | None = None) -> mujoco.MjModel:
-    """A model of one's own; about a second the first time in a process, then a copy.
+def build_model(cache: Path | None = None) -> tuple[mujoco.MjModel, mujoco.MjModel]:
+    """A model of one's own, and the blank one that it is a copy of (shared, never written).
+
+    About a second the first time in a process, then milliseconds.
 
     Raises:
         NotFoundError: The robot description is not installed.
         WorkspaceError: No folder for the decimated meshes.
     """
-    return copy.copy(_compiled(mesh_cache(cache)))
+    blank = _compiled(mesh_cache(cache))
+    return copy.copy(blank), blank
 
 
 @lru_cache(maxsize=2)

@@ -1,6 +1,6 @@
 """Put a scene into the model: types, sizes, colours, masses, textures, light and the camera's jitter, at run time.
 
-Every slot of the pool is written every time, so that a model that had other scenes before equals a fresh one.
+Everything is first set back, so that a model that had other scenes before equals a fresh one, bit for bit.
 Knows the pool of `room`; moves no robot and draws nothing.
 """
 
@@ -34,9 +34,20 @@ _METAL = (0.78, 0.79, 0.80)
 Staged = dict[str, Slot]
 """Slot of every object by its name."""
 
+# Whatever `stage` changes, directly or through bounds that MuJoCo derives.
+_WRITTEN = (
+    *("geom_type", "geom_size", "geom_pos", "geom_quat", "geom_dataid", "geom_rbound", "geom_aabb", "geom_group"),
+    *("geom_contype", "geom_conaffinity", "geom_condim", "geom_rgba", "geom_sameframe", "bvh_aabb"),
+    *("body_mass", "body_inertia", "body_ipos", "body_iquat", "body_gravcomp", "body_pos", "body_quat"),
+    *("body_sameframe", "light_pos", "light_dir", "light_diffuse", "light_specular", "cam_pos", "cam_quat", "cam_fovy"),
+    "tex_data",
+)
 
-def stage(model: mujoco.MjModel, places: Handles, scene: Scene) -> Staged:
-    """Write `scene` into `model`; the caller resets the data and uploads the textures."""
+
+def stage(model: mujoco.MjModel, blank: mujoco.MjModel, places: Handles, scene: Scene) -> Staged:
+    """Write `scene` into `model`, a copy of `blank`; the caller resets the data and uploads the textures."""
+    for name in _WRITTEN:
+        getattr(model, name)[:] = getattr(blank, name)
     slots: Staged = {}
     for group, pool, write in (
         (scene.graspable, places.objects, _graspable),

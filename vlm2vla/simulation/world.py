@@ -82,7 +82,7 @@ class World:
         Raises:
             NotFoundError: The robot description is not installed.
         """
-        self._model = build_model(cache)
+        self._model, self._blank = build_model(cache)
         self._places = handles(self._model)
         self._engine = Engine(self._model, self._places)
         self._darkroom = Darkroom(self._model)
@@ -95,7 +95,9 @@ class World:
         """Begin again with `scene`; the robot is in its starting pose. Nothing is compiled."""
         self.robot.stop()
         self.scene = scene
-        self._slots = self._darkroom.change(lambda: stage(self._model, self._places, scene), texture_names(scene))
+        self._slots = self._darkroom.change(
+            lambda: stage(self._model, self._blank, self._places, scene), texture_names(scene)
+        )
         self._engine.begin(scene, self._slots)
         self.robot.reset()
         spots = [
