@@ -160,6 +160,20 @@ def test_a_gripper_event_that_the_plan_leaves_out_is_a_warning(annotated, pick_a
     assert found(changed(annotated, GRASP, plan="move down"), pick_and_place, "warning") == {"plan-gripper-omitted"}
 
 
+def test_motion_while_the_gripper_closes_may_be_said_as_one_or_as_two_phrases(episode_factory):
+    episode = episode_factory([(6, (8, 0, 0)), (3, (0, 0, -3)), (4, (0, 0, 0))], [(6, 0)], instruction="grasp the cup")
+    derived = derive_plan(episode, 5, 14, LanguageConfig())
+    assert derived == "move slightly forward, then move down while closing the gripper"
+    for plan in (
+        "move forward, then move down while closing the gripper",
+        "move forward, then close the gripper, then move down",
+        "move forward, then close the gripper while moving down",
+    ):
+        assert found(one_span(episode, plan, "Grasp the cup"), episode, "error", "warning") == set()
+    wrong = "move forward, then move up while closing the gripper"
+    assert found(one_span(episode, wrong, "Grasp the cup"), episode) == {"plan-direction"}
+
+
 def test_the_way_back_on_a_named_axis_is_named_too(episode_factory):
     episode = episode_factory([(8, (0, 0, 9)), (8, (0, 0, -4)), (8, (12, 0, 0))], instruction="wipe the table")
     assert found(one_span(episode, "move up, then move forward"), episode, "error", "warning") == {"plan-omits"}

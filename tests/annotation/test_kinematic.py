@@ -11,6 +11,7 @@ from vlm2vla.annotation.kinematic import KinematicAnnotator
 from vlm2vla.config import LanguageConfig
 from vlm2vla.embodiment import FRANKA
 from vlm2vla.errors import AnnotationError
+from vlm2vla.language import parse_plan, verbalize_plan
 
 
 @pytest.fixture
@@ -183,6 +184,7 @@ def test_real_episodes(annotator, bridge_episodes):
         assert texts(annotated)[0].startswith("Move to the ")
         assert texts(annotated)[0].split()[-1] in episode.instruction
         assert [finding for finding in check(annotated, episode) if finding.severity == "error"] == []
+        assert all(verbalize_plan(parse_plan(entry.plan)) == entry.plan for entry in annotated.subtasks)
         errors_cm += [error.cm for error in displacement_error(annotated, episode)]
     assert len(bridge_episodes) == 25
     assert np.median(errors_cm) <= 0.5

@@ -68,6 +68,45 @@ def test_gripper_changes_are_told_even_without_motion():
     assert told(recording((3, 0, 0, 0, 0), (3, 0, 0, 0, 1))) == "open the gripper"
 
 
+def test_motion_while_the_fingers_close_is_told_as_such():
+    """The command changes at once, the fingers need about 0.6 s."""
+    actions = recording((5, 0, 0, -1, 1), (2, 0, 0, -0.7, 0), (6, 0, 0, 0, 0))
+    assert told(actions) == "move down, then move slightly down while closing the gripper"
+    lifted = recording((5, 0, 0, -1, 1), (2, 0, 0, -0.7, 0), (1, 0, 0, 0, 0), (6, 0, 1, 0, 0))
+    assert told(lifted) == "move down, then move slightly down while closing the gripper, then move left"
+    assert told(actions[5:], gripper_before=1.0) == "move slightly down while closing the gripper"
+    assert told(actions[5:], gripper_before=0.0) == "move slightly down"
+    opening = actions.copy()
+    opening[:, 6] = 1 - opening[:, 6]
+    assert told(opening) == "move down, then move slightly down while opening the gripper"
+
+
+def test_motion_too_small_for_a_word_is_not_told_with_the_gripper_either():
+    actions = recording((5, 0, 0, -1, 1), (3, 0, 0, -0.2, 0), (5, 0, 0, 1, 0))
+    assert told(actions) == "move down, then close the gripper, then move up"
+
+
+def test_how_long_fingers_move_is_a_matter_of_time_not_of_steps():
+    slow = recording((5, 0, 0, -1, 1), (3, 0, 0, -0.7, 0), (6, 0, 1, 0, 0))
+    fast = np.repeat(slow, 6, axis=0)
+    fast[:, :3] /= 6
+    assert told(fast, rate_hz=30) == told(slow) == "move down, then move down while closing the gripper, then move left"
+
+
+def test_rows_whose_gripper_is_done_before_they_move_know_no_while():
+    actions = recording((1, 0, 0, -4, 1), (1, 0, 0, 5, 0))
+    assert told(actions, settle_s=0) == "move down, then close the gripper, then move up"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_plan_from_numbers_reads_back(seed):
+    rng = np.random.default_rng(seed)
+    gripper = np.repeat(rng.integers(0, 2, 8), 5)
+    actions = np.column_stack([rng.normal(0, 0.01, (40, 3)), rng.normal(0, 0.1, (40, 3)), gripper])
+    plan = plan_of(actions, rotation=bool(seed % 2), gripper_before=1.0)
+    assert parse_plan(verbalize_plan(plan)) == plan
+
+
 def test_rotation_is_told_on_request():
     actions = recording((6, 0, 0, -1, 1))
     actions[:, 5] = np.radians(-5)

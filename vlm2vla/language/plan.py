@@ -15,6 +15,8 @@ ENTER_CM, LEAVE_CM = 0.8, 0.4
 """A direction begins when the window moves this far along it, and ends when it moves less than the second."""
 _TAKES_OVER = 1.5
 """Another direction takes over when it is this many times stronger."""
+SETTLE_S = 0.6
+"""Fingers need this long after a command; what the arm does meanwhile happens while they close or open."""
 _TINY_CM = 1.5
 _TINY_SHARE = 0.06
 """Phrases shorter than this, or than this share of the path, join a neighbour."""
@@ -23,7 +25,12 @@ _CM_PER_DEG = 1.0 / 6.0
 
 
 def plan_of(
-    actions: np.ndarray, *, rotation: bool = False, gripper_before: float | None = None, rate_hz: float = 5.0
+    actions: np.ndarray,
+    *,
+    rotation: bool = False,
+    gripper_before: float | None = None,
+    rate_hz: float = 5.0,
+    settle_s: float = SETTLE_S,
 ) -> tuple[MotionPhrase, ...]:
     """Motion plan of recorded steps.
 
@@ -32,6 +39,8 @@ def plan_of(
         rotation: Also say rotations.
         gripper_before: Command before the first step; None where there was none, or it does not matter.
         rate_hz: Steps per second.
+        settle_s: How long the fingers move after a change of the command; motion within it is said as "while
+            closing the gripper". 0 where the gripper is done before the step moves.
 
     Returns:
         At least one phrase; "hold still" where nothing worth a word happens.
@@ -44,16 +53,19 @@ def plan_of(
     scale = np.array([100.0] * 3 + [np.degrees(1.0) * _CM_PER_DEG] * 3)[:width]
     measured = steps[:, :width] * scale
     window = max(1, round(WINDOW_S * rate_hz))
-    spans = [
-        (changed, int(steps[start, 6]), _segments(measured[start:end], window))
-        for start, end, changed in gripper_spans(steps[:, 6], gripper_before)
-    ]
-    events = sum(changed for changed, _, _ in spans)
-    _shorten([segments for _, _, segments in spans], max(1, MAX_PHRASES - events))
+    settling = round(settle_s * rate_hz)
+    acts: list[MotionPhrase | None] = []
+    spans = []
+    for start, end, changed in gripper_spans(steps[:, 6], gripper_before):
+        settled = min(start + settling, end) if changed else start
+        meanwhile = directions_of(measured[start:settled].sum(axis=0) / scale)
+        acts.append(MotionPhrase(meanwhile, "open" if steps[start, 6] else "close") if changed else None)
+        spans.append(_segments(measured[settled:end], window))
+    _shorten(spans, max(1, MAX_PHRASES - sum(act is not None for act in acts)))
     phrases = []
-    for changed, bit, segments in spans:
-        if changed:
-            phrases.append(MotionPhrase(gripper="open" if bit else "close"))
+    for act, segments in zip(acts, spans, strict=True):
+        if act:
+            phrases.append(act)
         for segment in segments:
             if directions := directions_of(segment / scale):
                 phrases.append(MotionPhrase(directions))

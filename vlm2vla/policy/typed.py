@@ -80,7 +80,8 @@ def _plan(chunk: ActionChunk, observation: Observation) -> str:
     if rows.shape[1] == 4:
         rows = np.column_stack([rows[:, :3], np.zeros((len(rows), 3)), rows[:, 3]])
     before = 1.0 if observation.ee[6] >= OPEN_FROM else 0.0
-    return verbalize_plan(plan_of(rows, rotation=True, gripper_before=before))
+    # Rows are not steps of a recording: the fingers are done when the row moves.
+    return verbalize_plan(plan_of(rows, rotation=True, gripper_before=before, settle_s=0.0))
 
 
 def _state(observation: Observation) -> str:
