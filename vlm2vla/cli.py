@@ -16,7 +16,16 @@ from typing import Any
 import tyro
 from tqdm import tqdm
 
-from vlm2vla.config import AnnotateConfig, CheckConfig, ExportConfig, GeminiConfig, ImportConfig, LanguageConfig
+from vlm2vla.config import (
+    AnnotateConfig,
+    CheckConfig,
+    ExportConfig,
+    GeminiConfig,
+    ImportConfig,
+    LanguageConfig,
+    RecordConfig,
+    TrialsConfig,
+)
 from vlm2vla.errors import VLM2VLAError
 from vlm2vla.workspace import Workspace
 
@@ -98,7 +107,8 @@ def _estimate(config: AnnotateConfig, language: LanguageConfig, gemini: GeminiCo
         cost = pipeline.estimate(config, language, gemini, Workspace.open(common.workspace), progress)
     counted = "counted by the provider" if cost.counted else "estimated from their size"
     _say(
-        f"{cost.episodes} episodes, {cost.requests} requests, {cost.input_tokens} tokens in ({counted}), "
+        f"{cost.episodes} episodes, of them {cost.skipped} annotated before and {cost.waiting} waiting for "
+        f"--retry-failed; {cost.requests} requests, {cost.input_tokens} tokens in ({counted}), "
         f"{cost.output_tokens} out: ${cost.cost_usd:.2f}, at worst ${cost.worst_usd:.2f}; nothing was billed"
     )
     return Done({"annotated": 0, "failed": len(cost.errors), "cost": 0.0, "estimate": cost.to_json()})
@@ -149,12 +159,46 @@ def survival(common: Flat[Common] = Common()) -> Done:
     return Done({"prompts": [asdict(row) | {"share": row.share} for row in rows]})
 
 
+def record(config: Flat[RecordConfig], common: Flat[Common] = Common()) -> Done:
+    """Record the scripted expert in the simulator as a LeRobot v3.0 data set."""
+    from vlm2vla import pipeline
+
+    with _bar("record", common) as progress:
+        report = pipeline.record(config, Workspace.open(common.workspace), progress)
+    _say(
+        f"{report.episodes} episodes, {report.steps} steps in {config.out}; {report.recovered} with a recovered miss, "
+        f"{len(report.failed)} failed seeds left out"
+    )
+    return Done({"out": str(config.out)} | asdict(replace(report, written=None)))
+
+
+def rollout(config: Flat[TrialsConfig] = TrialsConfig(), common: Flat[Common] = Common()) -> Done:
+    """Drive tasks in closed loop, headless, and judge them by the simulator's truth."""
+    from vlm2vla.rollout.trials import run_trials
+
+    Workspace.open(common.workspace)
+    with _bar("rollout", common) as progress:
+        report = run_trials(config, progress)
+    for error in report.errors:
+        _say(f"seed {error['seed']}: {error['message']}")
+    if report.interval is None:
+        return Done(report.to_json(), 1)
+    low, high = report.interval
+    _say(
+        f"{report.success_rate:.0%} of {report.trials} succeeded (95 % interval {low:.0%} to {high:.0%}), "
+        f"partial credit {report.partial_credit:.2f}; {len(report.errors)} errors; {report.real_time_factor}x real time"
+    )
+    return Done(report.to_json())
+
+
 COMMANDS: dict[str, Callable[..., Done]] = {
     "import": import_,
     "annotate": annotate,
     "check": check,
     "export": export,
     "survival": survival,
+    "record": record,
+    "rollout": rollout,
 }
 
 

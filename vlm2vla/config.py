@@ -154,6 +154,45 @@ class ExportConfig:
     """Seed of the sampling of extra samples."""
 
 
+TaskName = Literal["pick-up", "pick-and-place", "pick-place-lift", "pick-up-translated", "pick-up-reference"]
+
+
+@dataclass(frozen=True)
+class TrialsConfig:
+    """Drive tasks in closed loop and judge them by the simulator's truth."""
+
+    robot: Literal["simulated"] = "simulated"
+    """Robot to drive; the simulator's truth is needed for judging."""
+    policy: Literal["expert"] = "expert"
+    """Who drives: the scripted expert."""
+    task: TaskName = "pick-up"
+    """Task family."""
+    trials: int = 10
+    """How many tasks, each with a seed of its own."""
+    seed: int = 0
+    """Seed of the first one."""
+    workers: int = 0
+    """Processes; 0 takes one per core."""
+
+    def __post_init__(self):
+        if self.trials < 1 or self.seed < 0 or self.workers < 0:
+            raise ConfigError("trials must be at least 1, seed and workers cannot be negative")
+
+
+@dataclass(frozen=True)
+class RecordConfig:
+    """Record the scripted expert as a LeRobot v3.0 data set."""
+
+    out: Path
+    """Folder to write; it must not exist or be empty."""
+    task: Literal["pick-up", "pick-and-place", "pick-place-lift"] = "pick-up"
+    """Task family."""
+    count: int = 10
+    """How many episodes; seeds at which the expert fails are left out."""
+    seed: int = 0
+    """Seed of the first one; equal seeds give equal states and actions."""
+
+
 @dataclass(frozen=True)
 class StudioConfig:
     """Serve the studio."""

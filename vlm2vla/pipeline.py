@@ -22,6 +22,7 @@ from vlm2vla.config import (
     GeminiConfig,
     ImportConfig,
     LanguageConfig,
+    RecordConfig,
     did_you_mean,
 )
 from vlm2vla.dataset import (
@@ -38,6 +39,7 @@ from vlm2vla.dataset import (
 )
 from vlm2vla.errors import NotFoundError
 from vlm2vla.language import make_form
+from vlm2vla.simulation.recorder import RecordReport
 from vlm2vla.trajectories import EpisodeIndex, ImportReport, import_episodes, write_lerobot
 from vlm2vla.types import AnnotatedEpisode, Episode
 from vlm2vla.workspace import Workspace
@@ -236,6 +238,25 @@ def export(config: ExportConfig, workspace: Workspace, progress: Progress = None
         write = write_trl if config.format == "trl" else write_sharegpt
         return write(config, items(), extra if config.extra_samples else None)
     return (write_ecot if config.format == "ecot" else write_parquet)(config, items())
+
+
+def record(config: RecordConfig, workspace: Workspace, progress: Progress = None) -> RecordReport:
+    """Record the scripted expert in the simulator.
+
+    Raises:
+        ExportError: The folder is not empty.
+        RobotError: The simulator does not run here.
+    """
+    from vlm2vla.simulation import World, recorder
+
+    return recorder.record(
+        config.task,
+        config.count,
+        config.seed,
+        open_world=World,
+        write=lambda episodes: write_lerobot(config.out, ((episode, []) for episode in episodes)),
+        progress=progress,
+    )
 
 
 def _spread(values: list[float]) -> dict[str, float | None]:
