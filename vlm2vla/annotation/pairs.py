@@ -21,6 +21,17 @@ BARELY_BEGUN = 0.4
 MOVED_M = 0.02
 STILL_M = 0.005
 SHORTEST_S, LONGEST_S = 0.6, 2.0
+# Most recordings have a stretch without sideways motion; about this share of them keeps its "none".
+NONE_SHARE = 1 / 3
+# The measured opening proves a gripper event when it moved this far, and then rested for `RESTED_S`.
+OPENING_CHANGED = 0.2
+# At rest it changes less than this per fifth of a second (one step at 5 Hz).
+OPENING_RESTS, OPENING_PER_S = 0.05, 0.2
+RESTED_S = 0.4
+# Opening before the event: the fingers lag, and without recorded commands the event is found half way.
+OPENING_BEFORE_S = 0.6
+# A subtask's fingers may come to rest this long after its last step.
+LATER_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -60,27 +71,36 @@ class MovementPair:
 
 
 def completed_pairs(annotated: AnnotatedEpisode, episode: Episode, seed: int = 0) -> tuple[CompletedPair, ...]:
-    """One positive and one negative per subtask, as far as the recording proves them.
+    """One positive and up to two negatives per subtask, as far as the recording proves them.
 
-    Positive: from the first frame of the subtask to the first one after it. The last subtask of the recording has
-    none unless the gripper acts in it, since recordings may stop before the deed is done. Negative: a second frame
-    before the first gripper event of the subtask and within the first 40 % of its way; subtasks that hardly move
-    have none.
+    Positive: from the first frame of the subtask to the first one after it. Where the gripper acts in the subtask,
+    the measured fingers must have followed and rest at the second frame; if they do not yet, the first frame of the
+    next second at which they do is taken, as long as the next subtask lasts and the gripper does not act again; else
+    there is none. The last subtask of the recording has none unless the gripper acts in it, since recordings may
+    stop before the deed is done. Negatives: a second frame before the first gripper event of the subtask and within
+    the first 40 % of its way (none for subtasks that hardly move); and, the harder one, the last frame before the
+    first gripper event.
     """
     rng = _generator(seed, episode.id)
     rows = motion.actions(episode)
     pairs: list[CompletedPair] = []
     last = len(episode) - 1
-    for subtask in annotated.subtasks:
+    for index, subtask in enumerate(annotated.subtasks):
         start, end = subtask.start_step, min(subtask.end_step, last)
         if not 0 <= start < end:
             continue
-        acts = _first_event(rows, subtask)
-        if subtask.end_step <= last or acts is not None:
-            pairs.append(CompletedPair(subtask.uid, subtask.text, start, end, True))
-        early = _barely_begun(rows, start, end if acts is None else min(acts, end))
-        if early:
-            pairs.append(CompletedPair(subtask.uid, subtask.text, start, int(rng.choice(early)), False))
+        events = _events(rows, subtask.start_step, subtask.end_step)
+        done: int | None = end if subtask.end_step <= last else None
+        if events:
+            done = _fingers_done(episode, rows, events[-1], end, _latest(annotated.subtasks, index, episode))
+        if done is not None:
+            pairs.append(CompletedPair(subtask.uid, subtask.text, start, done, True))
+        early = _barely_begun(rows, start, min(events[0], end) if events else end)
+        chosen = {int(rng.choice(early))} if early else set()
+        # An event on the very last step may belong to the next subtask: boundaries are a step off at times.
+        if events and start < events[0] - 1 and events[0] < end - (end < last):
+            chosen.add(events[0] - 1)
+        pairs += [CompletedPair(subtask.uid, subtask.text, start, step, False) for step in sorted(chosen)]
     return tuple(pairs)
 
 
@@ -89,7 +109,8 @@ def movement_pairs(
 ) -> tuple[MovementPair, ...]:
     """Up to `per_side` pairs for each of left, right and none, each within one subtask, in order of time.
 
-    "left" and "right" moved at least 2 cm along y, "none" stayed within 5 mm; what lies in between is not asked.
+    "left" and "right" moved at least 2 cm along y, "none" stayed within 5 mm; what lies in between is not asked. As
+    nearly every recording has a "none", only about one recording in three keeps it.
     """
     rng = _generator(seed, episode.id)
     y = episode.states[:, 1]
@@ -102,6 +123,8 @@ def movement_pairs(
             for second in range(first + shortest, min(first + longest, last) + 1):
                 if side := _side(y[first : second + 1]):
                     found[side].append(MovementPair(subtask.uid, first, second, side))
+    if rng.random() >= NONE_SHARE:
+        found["none"].clear()
     chosen = [found[side][index] for side in SIDES for index in rng.permutation(len(found[side]))[:per_side].tolist()]
     return tuple(sorted(chosen, key=lambda pair: (pair.before_step, pair.after_step)))
 
@@ -115,11 +138,37 @@ def _side(y: np.ndarray) -> Side | None:
     return "none" if float(np.ptp(y)) < STILL_M else None
 
 
-def _first_event(rows: np.ndarray, subtask: AnnotatedSubtask) -> int | None:
-    """Step of the first gripper change in the subtask."""
-    low, high = max(subtask.start_step, 1), min(subtask.end_step, len(rows))
-    changed = np.flatnonzero(rows[low:high, 6] != rows[low - 1 : high - 1, 6])
-    return int(changed[0]) + low if len(changed) else None
+def _events(rows: np.ndarray, start: int, end: int) -> list[int]:
+    """Steps of [start, end) at which the gripper command changes."""
+    low, high = max(start, 1), min(end, len(rows))
+    return (np.flatnonzero(rows[low:high, 6] != rows[low - 1 : high - 1, 6]) + low).tolist()
+
+
+def _latest(subtasks: tuple[AnnotatedSubtask, ...], index: int, episode: Episode) -> int:
+    """Last step that may still show the end of a subtask: within `LATER_S`, and in the one that follows it."""
+    end = subtasks[index].end_step
+    following = [entry.end_step for entry in subtasks[index + 1 : index + 2] if entry.start_step == end]
+    return min(end + round(LATER_S * episode.rate_hz), len(episode) - 1, *following)
+
+
+def _fingers_done(episode: Episode, rows: np.ndarray, event: int, first: int, latest: int) -> int | None:
+    """First step from `first` on at which the measured fingers followed the command of step `event` and rest.
+
+    None when they do not do so until `latest`, or the gripper acts again before.
+    """
+    opening = episode.states[:, 6]
+    way = 1.0 if rows[event, 6] > 0.5 else -1.0
+    before = opening[max(event - round(OPENING_BEFORE_S * episode.rate_hz), 0) : event + 1]
+    held = float((before * way).min())
+    lag = max(1, round(OPENING_PER_S * episode.rate_hz))
+    rested = max(lag, round(RESTED_S * episode.rate_hz))
+    again = _events(rows, event + 1, latest + 1)
+    for step in range(first, min([latest + 1, *again])):
+        lately = opening[max(step - rested, 0) : step + 1]
+        rests = len(lately) > rested and float(np.abs(lately[lag:] - lately[:-lag]).max()) < OPENING_RESTS
+        if rests and opening[step] * way - held >= OPENING_CHANGED:
+            return step
+    return None
 
 
 def _barely_begun(rows: np.ndarray, start: int, stop: int) -> list[int]:
