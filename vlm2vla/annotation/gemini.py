@@ -6,6 +6,7 @@ Two passes (describe, then segment) or one. Knows no SDK: any `VLM` serves.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -26,6 +27,8 @@ from vlm2vla.language import make_form
 from vlm2vla.types import AnnotatedEpisode, AnnotatedSubtask, Episode, LabelSource, Provenance
 from vlm2vla.vlm.answers import parse_answer
 from vlm2vla.vlm.protocol import NO_USAGE, VLM, Estimate, Usage, VLMRequest
+
+Replies = Mapping[str, Mapping[str, Any]]
 
 # Stands in for the first pass where the second is only estimated.
 _TYPICAL_DESCRIPTION = Description(
@@ -75,15 +78,31 @@ class GeminiAnnotator:
         subtasks = tuple(self._subtask(episode, index, row) for index, row in enumerate(planned, 1))
         return AnnotatedEpisode(episode.id, self._form.name, subtasks, (self._provenance(view, asked, mended),))
 
-    def estimate(self, view: View, *, count: bool = False) -> Estimate:
-        """What annotating takes, all passes together; `count` lets the provider count tokens, free of charge."""
-        requests = [segment_request(view, self.config.thinking)]
+    def requests(self, view: View, replies: Replies | None = None) -> tuple[VLMRequest, ...]:
+        """What annotating would ask, when `replies` are kept already; a second pass is typical until there is a first.
+
+        Raises:
+            ModelSchemaError: A kept reply is damaged.
+        """
+        description, asked = None, []
         if self.config.passes == 2:
-            requests = [
-                describe_request(view, self.config.thinking),
-                segment_request(view, self.config.thinking, _TYPICAL_DESCRIPTION),
-            ]
-        parts = [self.vlm.estimate(request, count=count) for request in requests]
+            request = describe_request(view, self.config.thinking)
+            if kept := self._kept("describe", request, replies):
+                description = parse_answer(kept["text"], request, NO_USAGE)
+            else:
+                asked, description = [request], _TYPICAL_DESCRIPTION
+        request = segment_request(view, self.config.thinking, description)
+        return tuple(asked) if self._kept("segment", request, replies) else (*asked, request)
+
+    def estimate(self, view: View, *, count: bool = False, replies: Replies | None = None) -> Estimate:
+        """What annotating takes, all passes together.
+
+        Args:
+            view: Of the episode.
+            count: Let the provider count tokens, free of charge.
+            replies: Replies that are kept from an earlier attempt (`Staged.replies`); they are not asked for again.
+        """
+        parts = [self.vlm.estimate(request, count=count) for request in self.requests(view, replies)]
         return Estimate(
             sum(part.input_tokens for part in parts),
             sum(part.output_tokens for part in parts),
@@ -106,6 +125,11 @@ class GeminiAnnotator:
             hint=hint,
             layout=self.layout,
         )
+
+    def _kept(self, name: str, request: VLMRequest, replies: Replies | None) -> Mapping[str, Any] | None:
+        """The reply to exactly this request, if it is among `replies`."""
+        reply = (replies or {}).get(name)
+        return reply if reply is not None and reply["key"] == _fingerprint(request, self.vlm.model) else None
 
     def _subtask(self, episode: Episode, index: int, row: PlannedSubtask) -> AnnotatedSubtask:
         return AnnotatedSubtask(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from vlm2vla.annotation.model_versions import ModelVersions, OtherVersionError
-from vlm2vla.annotation.staging import Checkpoint, Staged, StagingFolder, error_row
+from vlm2vla.annotation.staging import Checkpoint, Staged, StagingFolder, error_row, turn_of
 from vlm2vla.errors import ConfigError, ModelUnavailableError, SpendingCapError, VLM2VLAError
 from vlm2vla.types import AnnotatedEpisode, Episode
 
@@ -174,12 +174,13 @@ class _Run:
                 continue
             asked_for.add(ref.id)
             before = self.folder.load(ref.id)
-            if before and before.status == "annotated" and not self.redo:
+            turn = turn_of(before, redo=self.redo, retry_failed=retry_failed)
+            if turn == "skipped":
                 self.versions.count(before.annotated)
                 self.step("skipped")
                 if on_skipped:
                     on_skipped(ref.id, before.annotation)
-            elif before and before.status == "failed" and not (retry_failed or self.redo):
+            elif turn == "waiting":
                 self.step("waiting", before)
             else:
                 yield ref

@@ -64,6 +64,21 @@ class Staged:
         return AnnotatedEpisode.from_json(self.annotated)
 
 
+Turn = Literal["todo", "skipped", "waiting"]
+
+
+_NOTHING = Staged("")
+
+
+def turn_of(before: Staged | None, *, redo: bool, retry_failed: bool) -> Turn:
+    """What a run does with an episode: annotate it, skip it because it is annotated, or leave its failure waiting."""
+    if before is None or redo or before.status == "started":
+        return "todo"
+    if before.status == "annotated":
+        return "skipped"
+    return "todo" if retry_failed else "waiting"
+
+
 def error_row(error: BaseException) -> dict[str, Any]:
     """{"kind", "message", "details"} of an error, JSON values."""
     return {"kind": type(error).__name__, "message": str(error), "details": getattr(error, "details", {})}
@@ -155,6 +170,11 @@ class StagingFolder:
             else:
                 sent.pop(row["request"], None)
         return sent
+
+    def interrupted(self) -> dict[str, dict[str, Any]]:
+        """The open requests whose episode does not know their end: an earlier run was killed while they were out."""
+        rows = self.open_requests()
+        return {key: row for key, row in rows.items() if key not in (self.load(row["episode"]) or _NOTHING).requests}
 
     def _end_last_line(self) -> None:
         """A kill may have cut the journal's last line off; what is appended must not become part of it."""

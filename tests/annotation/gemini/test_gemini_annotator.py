@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from vlm2vla.annotation.derive import derive_chunk
-from vlm2vla.annotation.dry_run import estimate_cost
-from vlm2vla.annotation.gemini import GeminiAnnotator, make_gemini_annotator
+from vlm2vla.annotation.gemini import GeminiAnnotator
 from vlm2vla.annotation.gemini_prompt import gripper_line, path_table
 from vlm2vla.config import GeminiConfig, LanguageConfig
 from vlm2vla.errors import AnnotationError, ModelSchemaError, ModelTruncatedError
@@ -209,21 +208,3 @@ def test_a_failed_second_pass_carries_the_bill_of_the_first(filmed, answer):
 def test_the_same_question_gives_the_same_keys(filmed, answer):
     first, second = (annotator(answer).annotate(filmed) for _ in range(2))
     assert [row.uid for row in first.subtasks] == [row.uid for row in second.subtasks]
-
-
-def test_a_dry_run_estimates_without_a_bill(gemini_server, many):
-    maker = make_gemini_annotator(LanguageConfig(), GeminiConfig(dry_run=True))
-    counted = estimate_cost(many, maker, sample=4)
-    assert (counted.episodes, counted.looked_at, counted.requests, counted.counted) == (10, 4, 20, True)
-    assert 0 < counted.cost_usd < counted.worst_usd
-    assert {row["kind"] for row in gemini_server.log} == {"count"}
-    guessed = estimate_cost(many, maker, count=False)
-    assert not guessed.counted
-    assert guessed.cost_usd == pytest.approx(counted.cost_usd, rel=0.5)
-
-
-def test_a_dry_run_names_episodes_that_cannot_be_asked_about(many, answer):
-    blind = [replace(many[0], cameras={}), *many[1:]]
-    estimate = estimate_cost(blind, annotator(answer))
-    assert [row["episode"] for row in estimate.errors] == [many[0].id]
-    assert estimate.looked_at == 9
