@@ -67,6 +67,11 @@ class Workspace:
         """SQLAlchemy URL of the annotation store."""
         return os.environ.get(DATABASE_VARIABLE) or f"sqlite:///{self.root / 'studio.db'}"
 
+    @property
+    def rollouts(self) -> Path:
+        """Recorded rollouts, a folder each."""
+        return self._folder("rollouts")
+
     def staged(self, annotator: str) -> Path:
         """Staged annotations of one annotator."""
         return self._folder("annotations", annotator)

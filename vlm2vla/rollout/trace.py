@@ -31,7 +31,7 @@ class Trace:
         observations: One per step.
         commands: [7] per action row that was sent.
         spans: (first step, step after the last, driving, chunk text) per cycle that moved.
-        log: Every event as JSON values; images are left out.
+        log: Every event as JSON values with its "kind"; images are left out.
         ended: How it ended; None while it runs.
     """
 
@@ -126,7 +126,7 @@ def record(events: Iterable[Event], trace: Trace) -> Iterator[Event]:
             trace.spans[-1] = (start, _steps(trace) + 1, driving, text)
         elif isinstance(event, Ended):
             trace.ended = event
-        trace.log.append({"event": type(event).__name__} | _plain(event))
+        trace.log.append(_plain(event))
         yield event
 
 

@@ -1,0 +1,35 @@
+"""Closed-loop trials of the scripted expert, judged by the simulator."""
+
+import pytest
+
+from vlm2vla.config import TrialsConfig
+from vlm2vla.rollout.statistics import wilson
+from vlm2vla.rollout.trials import run_trials
+
+
+def test_wilson_is_the_textbook_interval():
+    assert wilson(7, 10) == (0.3968, 0.8922)
+    assert wilson(0, 20)[0] == 0.0
+    assert wilson(20, 20)[1] == 1.0
+    with pytest.raises(ValueError, match="0 trials"):
+        wilson(0, 0)
+
+
+@pytest.mark.slow
+def test_the_expert_picks_things_up_through_words():
+    seen = []
+    config = TrialsConfig(task="pick-up", trials=3, workers=1)
+    report = run_trials(config, lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert (report.trials, report.errors) == (3, ())
+    assert report.success_rate >= 2 / 3
+    assert all(trial.actions > 3 and trial.end.startswith("finished") for trial in report.rows)
+
+
+@pytest.mark.slow
+def test_processes_share_the_seeds_and_change_nothing():
+    alone = run_trials(TrialsConfig(trials=2, seed=10, workers=1))
+    shared = run_trials(TrialsConfig(trials=2, seed=10, workers=2))
+    assert [(row.seed, row.result, row.actions) for row in alone.rows] == [
+        (row.seed, row.result, row.actions) for row in shared.rows
+    ]
