@@ -111,7 +111,8 @@ def _estimate(config: AnnotateConfig, language: LanguageConfig, gemini: GeminiCo
         f"--retry-failed; {cost.requests} requests, {cost.input_tokens} tokens in ({counted}), "
         f"{cost.output_tokens} out: ${cost.cost_usd:.2f}, at worst ${cost.worst_usd:.2f}; nothing was billed"
     )
-    return Done({"annotated": 0, "failed": len(cost.errors), "cost": 0.0, "estimate": cost.to_json()})
+    counts = {"annotated": 0, "skipped": cost.skipped, "waiting": cost.waiting, "failed": len(cost.errors)}
+    return Done({**counts, "cost": 0.0, "estimate": cost.to_json()})
 
 
 def check(config: Flat[CheckConfig] = CheckConfig(), common: Flat[Common] = Common()) -> Done:

@@ -145,7 +145,14 @@ def estimate(
     index, store = EpisodeIndex(workspace), open_store(workspace)
     register(index, store)
     episodes = _Refs(_choose(config, index, store, workspace).ids, index)
-    return estimate_cost(episodes, make_annotator("gemini", language, gemini), progress=progress)
+    return estimate_cost(
+        episodes,
+        make_annotator("gemini", language, gemini),
+        progress=progress,
+        staged=workspace.staged("gemini"),
+        redo=config.redo,
+        retry_failed=config.retry_failed,
+    )
 
 
 class _Refs(Sequence[EpisodeRef]):
