@@ -121,6 +121,8 @@ def test_the_frame_just_before_the_gripper_acts_is_a_negative(pick_and_place):
         assert len(early) == len(set(early)) <= 2
     # On the last step of the span the event may be the next subtask's.
     assert 11 not in grasped(pick_and_place, 4, 13, then=[28])[False]
+    cut = replace(pick_and_place, states=pick_and_place.states[:13], commands=pick_and_place.commands[:13])
+    assert 11 in grasped(cut, 4, 13)[False]
 
 
 def test_only_about_one_recording_in_three_keeps_its_none(annotated, pick_and_place):

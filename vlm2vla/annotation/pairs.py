@@ -98,7 +98,8 @@ def completed_pairs(annotated: AnnotatedEpisode, episode: Episode, seed: int = 0
         early = _barely_begun(rows, start, min(events[0], end) if events else end)
         chosen = {int(rng.choice(early))} if early else set()
         # An event on the very last step may belong to the next subtask: boundaries are a step off at times.
-        if events and start < events[0] - 1 and events[0] < end - (end < last):
+        certain = subtask.end_step - 1 if subtask.end_step <= last else last + 1
+        if events and start + 1 < events[0] < certain:
             chosen.add(events[0] - 1)
         pairs += [CompletedPair(subtask.uid, subtask.text, start, step, False) for step in sorted(chosen)]
     return tuple(pairs)
