@@ -108,6 +108,33 @@ def test_an_axis_that_hardly_moved_is_a_warning(annotated, pick_and_place):
     assert found(wrong, pick_and_place, "warning") == {"plan-still-axis"}
 
 
+@pytest.mark.parametrize(
+    ("index", "plan", "said"),
+    [
+        (APPROACH, "move far forward and slightly left", None),  # 9 cm is neither short nor long
+        (APPROACH, "move forward and far left", "far left"),
+        (CARRY, "move up, then move slightly right", "slightly right"),
+        (CARRY, "move up, then move right", None),
+        (CARRY, "move slightly up, then move far right", None),
+        (CARRY, "move up and slightly right, then move slightly right", None),  # 12 cm in two phrases
+    ],
+)
+def test_size_words_that_do_not_fit_are_warnings(annotated, pick_and_place, index, plan, said):
+    findings = check(changed(annotated, index, plan=plan), pick_and_place)
+    assert {finding.code for finding in findings} == ({"plan-size"} if said else set())
+    assert all(f'"{said}"' in finding.message and " cm" in finding.message for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [("move forward 9 cm and left", "9 cm"), ("move 2.5centimeters left and then far forward", "2.5centimeters")],
+)
+def test_numbers_in_a_plan_are_a_warning(annotated, pick_and_place, plan, said):
+    findings = check(changed(annotated, APPROACH, plan=plan), pick_and_place)
+    assert [(finding.severity, finding.code) for finding in findings] == [("warning", "plan-number")]
+    assert f'"{said}"' in findings[0].message
+
+
 def test_hold_still_is_wrong_of_a_moving_span(annotated, pick_and_place):
     assert found(changed(annotated, APPROACH, plan="hold still"), pick_and_place) == {"plan-omits"}
 

@@ -33,7 +33,9 @@ NOTICED_CM, SHORT_CM, FAR_CM = 0.8, 2.0, 15.0
 NOTICED_DEG, SHORT_DEG, FAR_DEG = 8.0, 15.0, 60.0
 """The same for rotations."""
 _MENTIONED, _EQUAL = 0.25, 0.6
-"""Of the leading axis: smaller axes have no word, smaller ones than this are "slightly"."""
+"""Of the leading axis: smaller axes have no word, smaller ones than this are "slightly" ..."""
+NEVER_SLIGHT_CM, NEVER_SLIGHT_DEG = 6.0, 30.0
+"""... unless they are larger than this, whatever the leading axis does."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def directions_of(delta: np.ndarray) -> tuple[Direction, ...]:
     """Direction words of one displacement.
 
     Translations come first, then rotations, each with the largest axis in front. Axes below NOTICED_* or below a
-    quarter of the largest have no word; below six tenths of it they are "slightly".
+    quarter of the largest have no word; below six tenths of it they are "slightly", up to NEVER_SLIGHT_*.
 
     Args:
         delta: [3] dx dy dz in metres, or [6] with droll dpitch dyaw in radians.
@@ -98,8 +100,8 @@ def directions_of(delta: np.ndarray) -> tuple[Direction, ...]:
         AnnotationError: Another shape, or values that are not finite.
     """
     values = _in_text_units(delta)
-    return _ranked(values[:3], ["x", "y", "z"], NOTICED_CM, SHORT_CM, FAR_CM) + _ranked(
-        values[3:], ["roll", "pitch", "yaw"], NOTICED_DEG, SHORT_DEG, FAR_DEG
+    return _ranked(values[:3], ["x", "y", "z"], NOTICED_CM, SHORT_CM, NEVER_SLIGHT_CM, FAR_CM) + _ranked(
+        values[3:], ["roll", "pitch", "yaw"], NOTICED_DEG, SHORT_DEG, NEVER_SLIGHT_DEG, FAR_DEG
     )
 
 
@@ -132,7 +134,9 @@ def _in_text_units(delta: np.ndarray) -> list[float]:
     return [*(values[:3] * 100.0).tolist(), *np.degrees(values[3:]).tolist()]
 
 
-def _ranked(values: list[float], axes: list[str], noticed: float, short: float, far: float) -> tuple[Direction, ...]:
+def _ranked(
+    values: list[float], axes: list[str], noticed: float, short: float, never_slight: float, far: float
+) -> tuple[Direction, ...]:
     if not values:
         return ()
     order = sorted(range(len(values)), key=lambda index: -abs(values[index]))
@@ -143,7 +147,7 @@ def _ranked(values: list[float], axes: list[str], noticed: float, short: float, 
         if amount < max(noticed, _MENTIONED * leading):
             break
         size: Size = "far" if amount >= far else ""
-        if amount < short or amount < _EQUAL * leading:
+        if amount < short or amount < min(_EQUAL * leading, never_slight):
             size = "slightly"
         found.append(Direction(axes[index], 1 if values[index] > 0 else -1, size))
     return tuple(found)

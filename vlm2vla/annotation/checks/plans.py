@@ -24,6 +24,8 @@ _SIGNIFICANT = np.array([0.01] * 3 + [0.14] * 3)
 _LARGE = np.array([0.02] * 3 + [0.26] * 3)
 _OMITTED_M = 0.03
 _NEAR_S = 0.6
+_FAR_FROM_M, _SLIGHTLY_TO_M = 0.05, 0.10
+_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:\s*(?:cm|mm|m|centimet(?:er|re)s?|deg(?:ree)?s?)\b)?", re.IGNORECASE)
 _THEN = re.compile(r"\bthen\b|\bbefore\b|\bafter that\b|;", re.IGNORECASE)
 
 
@@ -50,9 +52,13 @@ def check_plan(subtask: AnnotatedSubtask, recording: Recording) -> Iterator[Find
     for axis in axes:
         if axis.named:
             yield from _check_axis(axis, subtask)
+    yield from _check_sizes(axes, named, subtask)
     yield from _check_sequence(axes, subtask)
     yield from _check_omitted(axes, subtask)
     yield from _check_gripper(subtask, recording)
+    if number := _NUMBER.search(subtask.plan):
+        message = f'The plan says "{number.group()}"; plans are in words, numbers belong in the action text.'
+        yield Finding("warning", "plan-number", message, subtask.uid, subtask.start_step, subtask.end_step)
 
 
 def _axes(subtask: AnnotatedSubtask, recording: Recording, named: tuple[Direction, ...]) -> list[_Axis]:
@@ -107,6 +113,23 @@ def _in_order(axis: _Axis) -> bool:
         return True
     remaining = iter(done)
     return all(sign in remaining for sign in axis.named)
+
+
+def _check_sizes(axes: list[_Axis], named: tuple[Direction, ...], subtask: AnnotatedSubtask) -> Iterator[Finding]:
+    """No short way is "far" and no long one "slightly"; ways that did not happen are said by `_check_axis`."""
+    for axis in axes:
+        for sign in sorted(set(axis.named), key=axis.named.index) if axis.index < 3 else ():
+            sizes = [way.size for way in named if (way.axis, way.sign) == (AXES[axis.index], sign)]
+            moved = axis.most(sign)
+            if moved < _NOTICEABLE[axis.index]:
+                continue
+            wrong = "far" if "far" in sizes and moved < _FAR_FROM_M else ""
+            # Said of several phrases, it is the way of each that is slight.
+            if set(sizes) == {"slightly"} and moved > _SLIGHTLY_TO_M * len(sizes):
+                wrong = "slightly"
+            if wrong:
+                message = f'The plan says "{wrong} {_word(axis, sign)}", but the arm moved {_size(axis, sign)}.'
+                yield Finding("warning", "plan-size", message, subtask.uid, subtask.start_step, subtask.end_step)
 
 
 def _check_sequence(axes: list[_Axis], subtask: AnnotatedSubtask) -> Iterator[Finding]:
