@@ -76,7 +76,8 @@ class GeminiConfig:
     models: Path | None = None
     """Your own price and capability table (YAML), instead of the one that ships."""
     max_cost: float = 0.0
-    """Stop before the bill passes this many US dollars; 0 sets no cap."""
+    """Stop before the bill of this run passes this many US dollars; 0 sets no cap. Each run counts from 0 again: the
+    report's total_cost says what was spent in all."""
     concurrency: int = 8
     """Requests under way at the same time."""
     timeout_s: float = 120.0
@@ -173,6 +174,8 @@ class TrialsConfig:
     """Seed of the first one."""
     workers: int = 0
     """Processes; 0 takes one per core."""
+    keep: bool = False
+    """Keep every rollout in the workspace, as an episode to review with its trace."""
 
     def __post_init__(self):
         if self.trials < 1 or self.seed < 0 or self.workers < 0:

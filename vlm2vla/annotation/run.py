@@ -14,8 +14,9 @@ from typing import Any, Literal, Protocol
 
 from vlm2vla.annotation.model_versions import ModelVersions, OtherVersionError
 from vlm2vla.annotation.staging import Checkpoint, Staged, StagingFolder, error_row, turn_of
-from vlm2vla.errors import ConfigError, ModelUnavailableError, SpendingCapError, VLM2VLAError
+from vlm2vla.errors import AnnotationError, ConfigError, ModelUnavailableError, SpendingCapError, VLM2VLAError
 from vlm2vla.types import AnnotatedEpisode, Episode
+from vlm2vla.vlm.protocol import Usage
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,10 @@ class AnnotateReport:
         left: Not tried, because the run stopped early; None when the number is not known.
         cost: US dollars of all replies that this run received, also of those that could not be used.
         input_tokens, output_tokens: Tokens of these replies.
-        uncertain_cost: Worst case of requests of this run that never got a reply, and may have been billed.
+        uncertain_cost: Worst case of requests that never got a reply and may have been billed: those of this run, and
+            those of `possibly_billed`.
+        total_cost: US dollars of all replies that the staged folder knows of, over all runs; 0 for a free annotator.
+        total_uncertain: The same for requests that never got a reply, worst case.
         errors: One row per failed or waiting episode: episode, kind, message.
         possibly_billed: Rows (episode, message) of requests that were under way when an earlier run was killed.
         model_versions: Episodes by the version that annotated them, in this run and before.
@@ -84,6 +88,8 @@ class AnnotateReport:
     input_tokens: int = 0
     output_tokens: int = 0
     uncertain_cost: float = 0.0
+    total_cost: float = 0.0
+    total_uncertain: float = 0.0
     errors: tuple[dict[str, str], ...] = ()
     possibly_billed: tuple[dict[str, str], ...] = ()
     model_versions: dict[str, int] = field(default_factory=dict)
@@ -156,7 +162,11 @@ class _Run:
         self.versions = ModelVersions(folder if self.paid else None, mix_versions)
         self.interrupted = folder.recover()
         self.counts = {"annotated": 0, "skipped": 0, "failed": 0, "waiting": 0}
-        self.bill = {"cost": 0.0, "input_tokens": 0, "output_tokens": 0, "uncertain_cost": 0.0}
+        # What recovered requests may have cost is in no other run's report: that run was killed.
+        recovered = sum(row.error["details"]["possibly_billed_usd"] for row in self.interrupted)
+        self.bill = {"cost": 0.0, "input_tokens": 0, "output_tokens": 0, "uncertain_cost": recovered}
+        self.paid_by_episode: dict[str, Usage] = {}
+        """What each episode that this run came across has taken in all its runs."""
         self.errors: list[dict[str, str]] = []
         self.stopped = ""
         self.fatal: BaseException | None = None
@@ -174,6 +184,8 @@ class _Run:
                 continue
             asked_for.add(ref.id)
             before = self.folder.load(ref.id)
+            if before:
+                self.paid_by_episode[ref.id] = before.paid
             turn = turn_of(before, redo=self.redo, retry_failed=retry_failed)
             if turn == "skipped":
                 self.versions.count(before.annotated)
@@ -303,6 +315,7 @@ class _Run:
         self.bill["input_tokens"] += after.paid.input_tokens - before.paid.input_tokens
         self.bill["output_tokens"] += after.paid.output_tokens - before.paid.output_tokens
         self.bill["uncertain_cost"] += after.paid.uncertain_usd - before.paid.uncertain_usd
+        self.paid_by_episode[after.episode_id] = after.paid
 
     def step(self, kind: str, failed: Staged | None = None) -> None:
         """One more episode is dealt with."""
@@ -313,8 +326,25 @@ class _Run:
         if self.progress:
             self.progress(sum(self.counts.values()), self.total)
 
+    def paid_in_all(self) -> tuple[Usage, tuple[str, ...]]:
+        """What the whole folder has taken, and warnings; only files that this run did not come across are read."""
+        if not self.paid:
+            return Usage(), ()
+        rows, unread = list(self.paid_by_episode.values()), 0
+        for episode_id in self.folder.ids():
+            if episode_id not in self.paid_by_episode:
+                try:
+                    row = self.folder.load(episode_id)
+                except AnnotationError:
+                    unread += 1
+                else:
+                    rows += [row.paid] if row else []
+        warnings = (f"the total cost leaves out {unread} staged files that are not readable",) if unread else ()
+        return sum(rows, Usage()), warnings
+
     def report(self) -> AnnotateReport:
         """The outcome of the run."""
+        paid, unread = self.paid_in_all()
         left = self.total - sum(self.counts.values()) if self.total is not None else (None if self.stopped else 0)
         billed = ({"episode": row.episode_id, "message": row.error["message"]} for row in self.interrupted)
         return AnnotateReport(
@@ -324,7 +354,9 @@ class _Run:
             errors=tuple(self.errors),
             possibly_billed=tuple(billed),
             model_versions=dict(self.versions.counts),
-            warnings=self.versions.warnings(),
+            warnings=(*self.versions.warnings(), *unread),
+            total_cost=paid.cost_usd,
+            total_uncertain=paid.uncertain_usd,
             stopped=self.stopped,
         )
 

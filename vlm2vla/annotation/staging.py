@@ -125,9 +125,13 @@ class StagingFolder:
         write_atomic(path, text, durable=durable)
         self._present.add(path.name)
 
+    def ids(self) -> list[str]:
+        """Episodes with a staged file."""
+        return sorted(path.stem for path in self.folder.glob("*.json"))
+
     def __iter__(self) -> Iterator[Staged]:
-        for path in sorted(self.folder.glob("*.json")):
-            if staged := self.load(path.stem):
+        for episode_id in self.ids():
+            if staged := self.load(episode_id):
                 yield staged
 
     @contextlib.contextmanager

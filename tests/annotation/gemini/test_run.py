@@ -291,11 +291,40 @@ def test_a_request_under_way_at_a_kill_is_reported_and_not_paid_again(many, tmp_
     report = annotate_episodes(many, maker, tmp_path)
     assert (report.annotated, report.waiting) == (9, 1)
     assert [row["episode"] for row in report.possibly_billed] == [many[0].id]
+    assert report.uncertain_cost == pytest.approx(0.04), "r2 was not billed"
+    assert report.total_uncertain == pytest.approx(0.04)
     assert "may have been billed" in report.errors[0]["message"]
     assert report.errors[0]["kind"] == "ModelUnavailableError"
     assert StagingFolder(tmp_path).load(many[0].id).paid.uncertain_usd == 0.04
     report = annotate_episodes(many, gemini(answer), tmp_path, retry_failed=True)
     assert (report.annotated, report.skipped, report.possibly_billed) == (1, 9, ())
+    assert (report.uncertain_cost, report.total_uncertain) == (0.0, pytest.approx(0.04)), "counted by one run only"
+
+
+def test_the_report_tells_what_was_spent_in_all_runs(many, tmp_path, answer):
+    def script(request):
+        if "carrot 2" in request.text and is_segment(request):
+            lost = Usage(cost_usd=0.0, uncertain_usd=0.07)
+            raise ModelUnavailableError("no answer", details={"usage": vars(lost)})
+        return answer(request)
+
+    first = annotate_episodes(many[:3], gemini(script), tmp_path)
+    assert (first.cost, first.total_cost) == (pytest.approx(0.05), pytest.approx(0.05))
+    second = annotate_episodes(many[3:5], gemini(answer), tmp_path)
+    assert (second.cost, second.total_cost) == (pytest.approx(0.04), pytest.approx(0.09))
+    assert (second.uncertain_cost, second.total_uncertain) == (0.0, pytest.approx(0.07))
+    redone = annotate_episodes(many[:2], gemini(answer), tmp_path, redo=True)
+    assert redone.total_cost == pytest.approx(0.13)
+    nothing = annotate_episodes(many[:5], gemini(answer), tmp_path)
+    assert (nothing.cost, nothing.total_cost) == (0.0, pytest.approx(0.13))
+
+
+def test_a_damaged_file_of_another_episode_does_not_lose_the_report(many, tmp_path, answer):
+    annotate_episodes(many[:3], gemini(answer), tmp_path)
+    (tmp_path / f"{many[2].id}.json").write_text("{")
+    report = annotate_episodes(many[3:4], gemini(answer), tmp_path)
+    assert (report.annotated, report.total_cost) == (1, pytest.approx(0.06))
+    assert "1 staged files" in report.warnings[0]
 
 
 def test_a_failed_redo_keeps_the_annotation_before(many, tmp_path, answer):
