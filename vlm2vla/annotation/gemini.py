@@ -66,7 +66,7 @@ class GeminiAnnotator:
         """
         view = self.view(episode, span, hint)
         asked = _Asked(self.vlm, checkpoint)
-        description = None
+        description: Description | None = None
         if self.config.passes == 2:
             description = asked.reply("describe", describe_request(view, self.config.thinking))
         segmentation = asked.reply("segment", segment_request(view, self.config.thinking, description))
@@ -76,7 +76,9 @@ class GeminiAnnotator:
             asked.refuse("segment", error)
             raise
         subtasks = tuple(self._subtask(episode, index, row) for index, row in enumerate(planned, 1))
-        return AnnotatedEpisode(episode.id, self._form.name, subtasks, (self._provenance(view, asked, mended),))
+        return AnnotatedEpisode(
+            episode.id, self._form.name, subtasks, (self._provenance(view, asked, mended, description),)
+        )
 
     def requests(self, view: View, replies: Replies | None = None) -> tuple[VLMRequest, ...]:
         """What annotating would ask, when `replies` are kept already; a second pass is typical until there is a first.
@@ -142,7 +144,9 @@ class GeminiAnnotator:
             sources={"subtask": "gemini", "plan": "gemini", "chunk": "kinematic"},
         )
 
-    def _provenance(self, view: View, asked: "_Asked", mended: tuple[str, ...]) -> Provenance:
+    def _provenance(
+        self, view: View, asked: "_Asked", mended: tuple[str, ...], description: Description | None
+    ) -> Provenance:
         paid = asked.paid
         settings = {
             "passes": self.config.passes,
@@ -155,6 +159,8 @@ class GeminiAnnotator:
             "hint": view.hint,
             "mended": list(mended),
         }
+        if description is not None and view.span[1] == len(view.episode):  # only then it has seen the end
+            settings["task_done"] = description.task_done
         return Provenance(
             source="gemini",
             author=f"gemini annotator ({self.vlm.model})",

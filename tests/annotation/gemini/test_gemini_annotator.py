@@ -46,6 +46,24 @@ def test_provenance_tells_how_the_labels_were_made_and_paid(filmed, answer):
     json.dumps(made.settings)
 
 
+@pytest.mark.parametrize("done", [True, False])
+def test_whether_the_task_was_done_at_the_end_is_kept(filmed, answer, done):
+    def script(request):
+        return answer(request).replace('"task_done": true', f'"task_done": {str(done).lower()}')
+
+    (made,) = annotator(script).annotate(filmed).provenance
+    assert made.settings["task_done"] is done
+    (tail,) = annotator(script).annotate(filmed, span=(20, len(filmed))).provenance
+    assert tail.settings["task_done"] is done
+
+
+def test_who_has_not_seen_the_end_does_not_say_whether_the_task_was_done(filmed, answer):
+    (part,) = annotator(answer).annotate(filmed, span=(0, 20)).provenance
+    (one_pass,) = annotator(answer, passes=1).annotate(filmed).provenance
+    assert "task_done" not in part.settings
+    assert "task_done" not in one_pass.settings
+
+
 def test_the_second_pass_knows_what_the_first_one_said(filmed, answer):
     maker = annotator(answer)
     maker.annotate(filmed)
