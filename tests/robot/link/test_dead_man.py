@@ -133,6 +133,7 @@ def test_after_a_run_stop_nothing_moves_until_it_is_released_at_the_robot(driven
     assert robot.act(FAR).outcome == "refused"
     assert until(lambda: robot.status().runstop)
     assert "released only at the robot" in " ".join(robot.status().problems)
+    assert until(lambda: "has not confirmed" not in " ".join(robot.status().problems))
     assert robot.stop()
     with pytest.raises(Exception, match="release it at the robot first"):
         robot.take_control()
@@ -140,6 +141,21 @@ def test_after_a_run_stop_nothing_moves_until_it_is_released_at_the_robot(driven
     assert until(lambda: not robot.status().runstop)
     robot.take_control()
     assert robot.act(np.array([0.001, 0, 0, 0, 0, 0, 1])).outcome == "reached"
+
+
+def test_the_button_at_the_robot_ends_control_so_that_its_release_moves_nothing(serving, link, until):
+    served = serving(ScriptedRobot(images={}))
+    robot = link(served)
+    assert until(lambda: robot.status().ready)
+    served.robot.press_runstop()
+    assert until(lambda: robot.status().runstop)
+    served.robot.release_runstop()
+    assert until(lambda: not robot.status().runstop)
+    refused = robot.act(FAR)
+    assert refused.outcome == "refused"
+    assert "run-stop was pressed" in refused.message
+    robot.take_control()
+    assert robot.act(FAR).outcome == "reached"
 
 
 def test_a_robot_that_is_deaf_to_stops_is_run_stopped_at_once(driven_from_another_process, until):

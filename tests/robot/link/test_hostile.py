@@ -86,6 +86,47 @@ def test_a_tick_that_was_never_issued_is_refused(served, driver):
     assert served.robot.acts == []
 
 
+def test_a_second_action_does_not_wait_behind_the_first(serving, raw):
+    served = serving(ScriptedRobot(speed_m_s=0.1, images={}))
+    driver = raw(served)
+    session, lease = driver.drive()
+    for seq in (1, 2, 3):
+        tick = driver.beat(session).tick
+        driver.control.send(wire.encode(wire.Act(seq, session, lease, seq, tick, 400, 5000, STILL)))
+    answers = {answer.id: answer for answer in (driver.hear(), driver.hear(), driver.hear())}
+    assert [answers[number].outcome for number in (1, 2, 3)] == ["reached", "refused", "refused"]
+    assert "no queue" in answers[3].message
+    assert len(served.robot.acts) == 1
+
+
+@pytest.mark.parametrize("way", ["too late", "stopped", "lease gone"])
+def test_what_waits_for_a_slow_camera_is_not_carried_out_afterwards(serving, raw, way):
+    class SlowCamera(ScriptedRobot):
+        observes_while_moving = False
+
+        def observe(self):
+            time.sleep(0.5)
+            return super().observe()
+
+    served = serving(SlowCamera(images={}))
+    driver, other = raw(served), raw(served, "ben")
+    session, lease = driver.drive()
+    driver.control.send(wire.encode(wire.Look(5, "")))
+    time.sleep(0.1)
+    tick = driver.beat(session).tick
+    valid_ms = 100 if way == "too late" else 500
+    driver.control.send(wire.encode(wire.Act(6, session, lease, 1, tick, valid_ms, 5000, STILL)))
+    if way == "stopped":
+        time.sleep(0.05)
+        assert other.ask(wire.Stop(1, "")).confirmed
+    elif way == "lease gone":
+        driver.control.send(wire.encode(wire.GiveControl(7, session, lease)))
+    answers = [driver.hear() for _ in range(3 if way == "lease gone" else 2)]
+    done = next(answer for answer in answers if answer.id == 6)
+    assert done.outcome == ("stopped" if way == "stopped" else "refused")
+    assert served.robot.acts == []
+
+
 def test_without_the_lease_nothing_moves(served, driver, raw):
     other = raw(served, "ben")
     welcome = other.ask(wire.Hello(1, wire.VERSION, "ben"))
@@ -170,11 +211,12 @@ def test_garbage_never_hurts_the_server(served, driver):
 
 
 def test_a_huge_message_costs_its_sender_the_connection_and_nobody_else(served, driver, raw):
-    driver.control.send(bytes(50_000_000))
+    driver.control.send(bytes(200_000))
     driver.heart.send(bytes(50_000_000))
     other = raw(served, "ben")
     assert isinstance(other.ask(wire.Look(3, "")), wire.View)
-    assert not driver.control.poll(200)
+    assert not driver.control.poll(500)
+    assert served.server.malformed == 0, "it was read to its end"
     assert served.robot.acts == []
 
 
