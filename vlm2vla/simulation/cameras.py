@@ -25,6 +25,9 @@ JPEG_QUALITY = 90
 # Drawn so many times larger and averaged: smooth edges at a fraction of what multisampling costs in software.
 _OVERSAMPLING = 2
 
+# Dark discs of these relative sizes, one over the other, make the soft edge of a spot.
+_RINGS = (1.30, 1.15, 1.0, 0.85, 0.65)
+
 # Creating contexts in two threads at once is not safe in every driver.
 _CREATING = threading.Lock()
 
@@ -47,7 +50,7 @@ class Camera:
 
 
 CAMERAS = {
-    "external": Camera("external", "External camera, over the left shoulder"),
+    "external": Camera("external", "External camera, over the left shoulder, looking down"),
     # The D435i sees 69 x 42.5 degrees and is mounted on its side.
     "head": Camera("head", "Head camera (D435i)", shape=(0.75, 1.0), turned=-1),
 }
@@ -187,21 +190,21 @@ class Darkroom:
         for body, foot, radius in self._shades:
             x, y, z = data.xpos[body]
             above = max(0.0, z - foot - self._ground)
-            strength = 0.30 * (1 - above / 0.35)
+            strength = 0.36 * (1 - above / 0.30)
             if strength <= 0 or z < self._ground - 0.02:
                 continue
-            for ring, share in enumerate((1.25, 1.05, 0.85)):
+            for ring, share in enumerate(_RINGS):
                 if self._scene.ngeom >= self._scene.maxgeom:
                     return
                 spot = self._scene.geoms[self._scene.ngeom]
-                size = np.array([radius * share * (1 + 1.5 * above), 0.0002, 0.0])
+                size = np.array([radius * share * (1 + 2 * above), 0.0002, 0.0])
                 mujoco.mjv_initGeom(
                     spot,
                     mujoco.mjtGeom.mjGEOM_CYLINDER,
                     np.array([size[0], size[0], size[1]]),
-                    np.array([x, y, self._ground + 0.0012 + 0.0004 * ring]),
+                    np.array([x, y, self._ground + 0.0012 + 0.0003 * ring]),
                     np.eye(3).ravel(),
-                    np.array([0.0, 0.0, 0.0, strength / 3], dtype=np.float32),
+                    np.array([0.0, 0.0, 0.0, strength / len(_RINGS)], dtype=np.float32),
                 )
                 self._scene.ngeom += 1
 

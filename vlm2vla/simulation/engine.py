@@ -29,7 +29,7 @@ BATCH_S = 0.02
 _SMOOTHING = 0.25
 
 _SETTLE_S = 0.4
-_HEAD_PAN, _HEAD_TILT = -1.57, -0.62
+_HEAD_PAN, _HEAD_TILT = -1.57, -0.78
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,19 +71,22 @@ def light_mesh(source: Path, cache: Path, cell_m: float) -> tuple[np.ndarray, np
     return vertices, faces
 
 
-def turned(profile: np.ndarray, segments: int = 28) -> tuple[np.ndarray, np.ndarray]:
+def turned(profile: np.ndarray, *, segments: int = 28, crisp: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """The surface that a closed profile [N, 2] of (radius, height) draws when it turns about z.
 
     The profile runs counter-clockwise seen with the radius to the right and height up, so that faces look outward.
+    With `crisp` its corners are edges, else they are shaded round.
     """
     angles = np.linspace(0, 2 * np.pi, segments, endpoint=False)
     ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    if crisp:
+        profile = np.stack([profile, np.roll(profile, -1, axis=0)], axis=1).reshape(-1, 2)
     count = len(profile)
     vertices = np.concatenate(
         [np.column_stack([radius * ring, np.full(segments, height)]) for radius, height in profile]
     )
     faces = []
-    for level in range(count):
+    for level in range(0, count, 2 if crisp else 1):
         above = (level + 1) % count
         for step in range(segments):
             after = (step + 1) % segments

@@ -23,9 +23,9 @@ WALLS = 12
 PARKED_Z = -5.0
 
 # Where the external camera stands and what it looks at, manipulation frame: behind the robot's left shoulder.
-EXTERNAL_EYE = (0.02, 0.52, 1.62)
-EXTERNAL_TARGET = (0.60, 0.0, 0.74)
-EXTERNAL_FOVY_DEG = 40.0
+EXTERNAL_EYE = (0.18, 0.27, 1.66)
+EXTERNAL_TARGET = (0.61, 0.01, 0.76)
+EXTERNAL_FOVY_DEG = 39.0
 
 OBJECT_FRICTION = (0.8, 0.02, 0.001)
 
@@ -65,9 +65,13 @@ def add_room(spec: mujoco.MjSpec) -> None:
 
 
 def looking(eye: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Quaternion of an upright MuJoCo camera at `eye` that looks at `target`, world frame."""
+    """Quaternion of a MuJoCo camera at `eye` that looks at `target`, world frame.
+
+    It looks down steeply, and is turned so that the robot's forward (-Y) is up in the picture and its left is left:
+    what words call left and forward is where a person looks for it.
+    """
     back = (eye - target) / np.linalg.norm(eye - target)
-    right = np.cross([0.0, 0.0, 1.0], back)
+    right = np.cross([0.0, -1.0, 0.0], back)
     right /= np.linalg.norm(right)
     quat = np.zeros(4)
     mujoco.mju_mat2Quat(quat, np.stack([right, np.cross(back, right), back], axis=1).ravel())
@@ -187,7 +191,7 @@ def _graspable(spec: mujoco.MjSpec, index: int) -> None:
 def _container(spec: mujoco.MjSpec, index: int) -> None:
     if index == 0:
         for name, profile in (("bowl", bowl_profile()), ("plate", plate_profile())):
-            vertices, faces = turned(profile)
+            vertices, faces = turned(profile, crisp=name == "plate")
             mesh = spec.add_mesh(name=name)
             mesh.uservert = vertices.ravel().tolist()
             mesh.userface = faces.ravel().tolist()
@@ -239,5 +243,5 @@ def plate_profile() -> np.ndarray:
     radius, height, wall = PLATE_SIZE[0] / 2, PLATE_SIZE[2], 0.004
     well = radius * 0.66
     outer = [(0.0005, 0.0), (well, 0.0), (radius, height - wall), (radius, height)]
-    inner = [(radius - 0.004, height), (well, wall + 0.001), (0.0005, wall)]
+    inner = [(radius - 0.005, height), (well + 0.004, 0.009), (well, wall), (0.0005, wall)]
     return np.array(outer + inner)

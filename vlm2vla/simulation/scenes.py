@@ -38,11 +38,15 @@ MAX_GRASPABLE, MAX_CONTAINERS, MAX_CARDS = 6, 3, 3
 
 # Where objects may stand, manipulation frame, metres: within reach of the arm (0.34 to 0.86 m) and of the view.
 REGION_X = (0.50, 0.78)
-REGION_Y = (-0.27, 0.27)
+REGION_Y = (-0.26, 0.26)
 
 # Fingers reach this far beyond a held object to either side; the next object begins no nearer.
 _CLEARANCE = 0.055
 _CARD_CLEARANCE = 0.006
+# Half the width of the open hand, and how steeply it rises behind the fingertips (30 degrees).
+_HAND_HALF, _HAND_SLOPE = 0.085, 0.577
+# Room under the palm, over the point between the fingertips.
+_UNDER_PALM = 0.045
 _TRIES = 400
 
 
@@ -328,7 +332,19 @@ def _apart(one: SceneObject, other: SceneObject, strict_cards: bool) -> bool:
         if together or not strict_cards:
             return gap >= _CARD_CLEARANCE
         return gap >= 0.05
-    return gap >= _CLEARANCE if one.graspable or other.graspable else gap >= 0.02
+    if not (one.graspable or other.graspable):
+        return gap >= 0.02
+    return gap >= _CLEARANCE and not _in_the_way(one, other) and not _in_the_way(other, one)
+
+
+def _in_the_way(obstacle: SceneObject, target: SceneObject) -> bool:
+    """The hand comes down on `target` at a slope from the robot's side: would it meet `obstacle` on the way?"""
+    nearer = target.position[0] - obstacle.position[0]
+    beside = abs(target.position[1] - obstacle.position[1]) - obstacle.radius_m
+    if not target.graspable or beside > _HAND_HALF or nearer < 0:
+        return False
+    under_hand = target.size_m[2] / 2 + min((nearer - obstacle.radius_m) * _HAND_SLOPE - 0.015, _UNDER_PALM)
+    return obstacle.size_m[2] > under_hand
 
 
 def _look(rng: np.random.Generator) -> Look:

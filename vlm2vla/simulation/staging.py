@@ -291,10 +291,10 @@ def _textures(model: mujoco.MjModel, scene: Scene) -> None:
 
 
 def write_texture(model: mujoco.MjModel, name: str, picture: np.ndarray) -> None:
-    """Replace the pixels of one texture; MuJoCo's first row is the lower edge."""
+    """Replace the pixels of one texture."""
     texture = model.texture(name).id
     start = int(model.tex_adr[texture])
-    pixels = np.ascontiguousarray(picture[::-1]).ravel()
+    pixels = picture.ravel()
     model.tex_data[start : start + pixels.size] = pixels
 
 

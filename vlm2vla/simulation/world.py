@@ -100,11 +100,7 @@ class World:
         )
         self._engine.begin(scene, self._slots)
         self.robot.reset()
-        spots = [
-            (self._slots[thing.name], rest_height(thing), _shade_radius(thing))
-            for thing in scene.objects
-            if thing.kind != "card"
-        ]
+        spots = [(self._slots[thing.name], rest_height(thing), 0.55 * thing.size_m[0]) for thing in scene.graspable]
         self._darkroom.shade(tuple(spots), scene.table_height_m)
 
     def state(self) -> WorldState:
@@ -228,9 +224,3 @@ def _half_height(thing: SceneObject, upright: float) -> float:
         return x
     lean = float(np.sqrt(max(0.0, 1 - upright**2)))
     return z * abs(upright) + x * lean
-
-
-def _shade_radius(thing: SceneObject) -> float:
-    if thing.kind == "tray":
-        return 0.6 * min(thing.size_m[:2])
-    return 0.55 * max(thing.size_m[:2]) if thing.graspable else 0.42 * max(thing.size_m[:2])

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+
+from vlm2vla.errors import NotFoundError, RobotError
+from vlm2vla.simulation import SceneNeeds, World, make_scene
+
+
+def drive(world, goal, gripper):
+    """Go to `goal` [3] in steps that a policy would take."""
+    for _ in range(40):
+        way = np.asarray(goal) - world.state().ee[:3]
+        if np.abs(way).max() < 0.002:
+            return
+        assert world.robot.act(np.array([*np.clip(way, -0.05, 0.05), 0, 0, 0, gripper])).outcome == "reached"
+    raise AssertionError(f"never came to {goal}")
+
+
+def pick(world, name, height=0.12):
+    position = world.state().objects[name].position
+    above = world.state().ee[2]
+    drive(world, [position[0], position[1], above], 1.0)
+    drive(world, position, 1.0)
+    world.robot.act(np.array([0, 0, 0, 0, 0, 0, 0.0]))
+    drive(world, world.state().ee[:3] + [0, 0, height], 0.0)
+
+
+@pytest.mark.parametrize("kind", ["cube", "cylinder", "can", "ball"])
+def test_every_graspable_kind_is_lifted_and_held_by_friction(world, kind):
+    world.reset(make_scene(5, require=SceneNeeds(kinds=(kind,))))
+    name = next(thing.name for thing in world.scene.objects if thing.kind == kind)
+    pick(world, name)
+    world.wait(1.0)
+    state = world.state().objects[name]
+    assert state.held
+    assert state.on is None
+    assert state.lifted_m > 0.10
+
+
+def test_same_scene_and_actions_give_identical_states(world, mesh_folder):
+    actions = np.random.default_rng(0).uniform(-0.04, 0.04, (12, 7)) * [1, 1, 1, 0, 0, 2, 0]
+    actions[:, 6] = [1, 1, 1, 1, 0, 0, 0, 1, 1, 0.5, 0.5, 0]
+
+    def run(one):
+        return [one.qpos.copy() for action in actions if one.robot.act(action)]
+
+    scene = make_scene(11)
+    world.reset(make_scene(12))  # something else first
+    run(world)
+    world.reset(scene)
+    again = run(world)
+    with World(scene, cache=mesh_folder) as fresh:
+        first = run(fresh)
+    assert np.array_equal(np.array(first), np.array(again))
+
+
+def test_pictures_are_the_same_for_the_same_state_and_differ_between_scenes(world):
+    first = world.picture("external")
+    assert first.shape == (224, 224, 3)
+    assert world.picture("head").shape == (224, 168, 3)
+    world.reset(make_scene(2))
+    other = world.picture("external")
+    world.reset(make_scene(1))
+    assert np.array_equal(first, world.picture("external"))
+    assert np.abs(first.astype(int) - other).mean() > 5
+
+
+def test_unknown_camera_is_named(world):
+    with pytest.raises(NotFoundError, match="wrist.*external"):
+        world.render("wrist")
+
+
+def test_closed_world_gives_no_pictures(mesh_folder):
+    world = World(make_scene(1), cache=mesh_folder)
+    world.render("external")
+    world.close()
+    world.close()
+    with pytest.raises(RobotError, match="closed"):
+        world.robot.observe()
+    with pytest.raises(RobotError, match="closed"):
+        world.render("external")
+    assert world.robot.act(np.array([0.01, 0, 0, 0, 0, 0, 1])).outcome == "fault"
+
+
+def test_objects_begin_at_rest_where_the_scene_says(world):
+    for seed in (1, 2, 3):
+        scene = make_scene(seed, require=SceneNeeds(graspable=3, containers=2, cards=2))
+        world.reset(scene)
+        state = world.state()
+        for thing in scene.objects:
+            found = state.objects[thing.name]
+            assert np.hypot(*(found.position[:2] - thing.position)) < 0.002
+            assert abs(found.lifted_m) < 0.002
+            assert found.on == "table"
+            assert not found.held
