@@ -32,6 +32,8 @@ _ATTEMPTS = 6
 _STALLED_M = 0.0015
 _STALLED_CYCLES = 3
 _OPEN_FROM = 0.6
+# Fingers that were told to close are nearer than this, even around the widest thing.
+_WIDE = 0.9
 # Half of the fingertips' height, and a little air.
 _PAD_M = 0.018
 # A thing is let go with its underside this far above the foot of what it is put on or in.
@@ -88,6 +90,7 @@ class Expert:
         self._noise = np.random.default_rng([seed, 7])
         self._attempts = 0
         self._missed = False
+        self._foretold = False  # the last close was foreseen; whether it was carried out is to be seen
         self._closing = self._opening = self._stalled = 0
         self._phase: Phase | None = None
         self._cycles_in_phase = 0
@@ -98,9 +101,9 @@ class Expert:
     def subtasks(self) -> tuple[str, ...]:
         """The subtasks of the task when nothing goes wrong, in order."""
         task = self._task
-        names = [f"Move to the {task.target}", f"Grasp the {task.target}"]
+        names = [f"Move to the {task.target}", f"Grasp the {task.target}", f"Lift the {task.target}"]
         if not task.destination:
-            return (*names, f"Lift the {task.target}")
+            return tuple(names)
         names += [f"Move the {task.target} to the {task.destination}", f"Release the {task.target}"]
         if task.second:
             names += [f"Move to the {task.second}", f"Grasp the {task.second}", f"Lift the {task.second}"]
@@ -150,6 +153,7 @@ class Expert:
                 self.__dict__.update(memory)
                 break
         if steps:
+            self._foretold = len(steps) > 1 and steps[-1].phase == "close"
             self._stalled = stalled
             self._last = (start, np.sum([step.row for step in steps], axis=0))
         return tuple(steps)
@@ -176,6 +180,9 @@ class Expert:
         thing = state.objects[name]
         if thing.held and self._phase != "back off":
             return self._lift(state, name)
+        if self._foretold and state.ee[6] > _WIDE:
+            self._closing = 0
+        self._foretold = False
         if self._closing:
             return self._close(state, name)
         if self._phase == "back off" and self._cycles_in_phase < _BACK_OFF:
@@ -225,7 +232,7 @@ class Expert:
         return self._step(up, 1.0, f"Move to the {name}", "back off")
 
     def _lift(self, state: "WorldState", name: str) -> ExpertStep | None:
-        height = state.objects[name].position[2] - self._half_height(name) - self._table
+        height = state.objects[name].position[2] - self._half_height(state, name) - self._table
         if 0 < self._closing < self._grip_cycles:
             # The fingers touch; squeeze before the lift.
             self._closing = max(self._closing + 1, self._grip_cycles - 1)
@@ -255,7 +262,7 @@ class Expert:
         task = self._task
         subtask = f"Move the {task.target} to the {task.destination}"
         place = np.asarray(state.objects[task.destination].position) + [*self._style.place_offset, 0]
-        bottom = thing.position[2] - self._half_height(task.target)
+        bottom = thing.position[2] - self._half_height(state, task.target)
         floor = place[2] + _FLOOR_M[self._things[task.destination].kind]
         offset = np.array([*(place[:2] - thing.position[:2]), 0.0])
         lateral = float(np.abs(offset[:2]).max())
@@ -271,6 +278,8 @@ class Expert:
         offset[2] = self._table + crossing - bottom
         if offset[2] > 0.02:
             offset[:2] *= 0.3 * (offset[2] < 0.05)
+            if self._phase not in ("carry", "lower"):
+                return self._step(offset, 0.0, f"Lift the {task.target}", "lift")
         return self._step(offset, 0.0, subtask, "carry")
 
     def _open(self) -> ExpertStep:
@@ -280,11 +289,11 @@ class Expert:
     def _retreat(self, state: "WorldState") -> ExpertStep:
         self._opening = 0
         name = self._task.target
-        up = state.objects[name].position[2] + self._half_height(name) + _RETREAT_M + 0.01 - state.ee[2]
+        up = state.objects[name].position[2] + self._half_height(state, name) + _RETREAT_M + 0.01 - state.ee[2]
         return self._step(np.array([0.0, 0.0, up]), 1.0, f"Release the {name}", "retreat")
 
     def _is_clear(self, state: "WorldState", name: str) -> bool:
-        above = state.ee[2] - state.objects[name].position[2] - self._half_height(name)
+        above = state.ee[2] - state.objects[name].position[2] - self._half_height(state, name)
         return above > _RETREAT_M and not self._opening
 
     # Geometry.
@@ -292,7 +301,7 @@ class Expert:
     def _grasp_point(self, state: "WorldState", name: str) -> np.ndarray:
         """[3] where the fingertips go, with this attempt's own error."""
         aim = np.array(state.objects[name].position, dtype=np.float64)
-        half = self._half_height(name)
+        half = self._half_height(state, name)
         # Tall things are held above their middle.
         aim[2] += max(0.0, half - 0.035)
         # One mistake an episode is enough.
@@ -300,8 +309,11 @@ class Expert:
         aim[2] = max(aim[2], self._table + _PAD_M + 0.002)
         return aim
 
-    def _half_height(self, name: str) -> float:
-        return float(self._things[name].size_m[2]) / 2
+    def _half_height(self, state: "WorldState", name: str) -> float:
+        """From the middle of a thing to its lowest point, also when it has fallen over."""
+        width, _, height = self._things[name].size_m
+        upright = min(1.0, abs(state.objects[name].upright))
+        return float(height * upright + width * np.sqrt(1 - upright**2)) / 2
 
     def _crossing(self, state: "WorldState", moving: str) -> float:
         """Height above the table that clears everything else, metres."""
@@ -311,7 +323,7 @@ class Expert:
     def _top(self, state: "WorldState", name: str) -> float:
         """Height of the highest point of a thing; the position of a container or card is its foot."""
         thing = self._things[name]
-        height = thing.size_m[2] / 2 if thing.graspable else thing.size_m[2]
+        height = self._half_height(state, name) if thing.graspable else thing.size_m[2]
         return float(state.objects[name].position[2]) + height
 
     def _clearance(self, state: "WorldState", name: str, aim: np.ndarray) -> float:

@@ -147,3 +147,22 @@ def test_asking_for_the_current_subtask_changes_nothing(tiny_world):
                 expert.current(world.state())
         runs.append(rows)
     assert np.array_equal(*runs)
+
+
+def test_a_chunk_that_was_cut_short_before_the_fingers_closed_is_no_miss(tiny_world):
+    scene, task = make_task("pick-up", 3)
+    world = tiny_world(scene)
+    expert = Expert(task, scene, 3, grip_cycles=4, mistakes=False)
+    cut = 0
+    for _ in range(40):
+        chunk = expert.chunk(world.state())
+        if not chunk:
+            break
+        if len(chunk) > 1 and chunk[-1].phase == "close" and cut < 2:
+            cut += 1
+            chunk = chunk[:1]
+        assert chunk[0].phase != "back off"
+        for step in chunk:
+            world.servo(step.row, 0.2)
+    assert cut == 2
+    assert world.state().objects[task.target].held

@@ -51,7 +51,7 @@ def test_subtasks_cover_the_episode_and_tell_what_happens(run):
     assert edges[-1][1] == len(episode)
     assert all(before[1] == after[0] for before, after in zip(edges, edges[1:], strict=False))
     bits = motion.gripper_bits(episode)
-    grasp, release = episode.subtasks[1], episode.subtasks[3]
+    grasp, release = episode.subtasks[1], episode.subtasks[4]
     assert bits[grasp.start_step] == 1
     assert bits[grasp.end_step - 1] == 0
     assert bits[release.start_step] == 1
