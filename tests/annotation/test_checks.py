@@ -291,6 +291,21 @@ def test_rotations_are_checked_in_degrees(episode_factory):
     assert displacement_error(wrong, episode)[0].deg == pytest.approx(80, abs=2)
 
 
+@pytest.mark.parametrize(
+    ("turns", "said"),
+    [([86], 86), ([-40], 40), ([30, -30], 30), ([18], None), ([15, -30, 15], 30), ([10, -10, 10, -10], None)],
+)
+def test_rotation_that_the_action_form_cannot_say_is_a_warning(episode_factory, turns, said):
+    moves = [(10, (5, 0, 0, 0, 0, turn)) for turn in turns]
+    episode = episode_factory(moves, instruction="wipe the table")
+    findings = check(one_span(episode, "move forward"), episode)
+    expected = [f"The gripper turns {said} degrees, which this action form cannot say."] if said else []
+    assert [finding.message for finding in findings] == expected
+    assert {(finding.severity, finding.code) for finding in findings} <= {("warning", "rotation-unsaid")}
+    annotated = KinematicAnnotator(LanguageConfig(form="rows7")).annotate(episode)
+    assert found(annotated, episode, "error", "warning") == set()
+
+
 def test_displacement_error_is_the_distance_between_text_and_recording(annotated, pick_and_place):
     errors = displacement_error(annotated, pick_and_place)
     assert [error.uid for error in errors] == [subtask.uid for subtask in annotated.subtasks]

@@ -17,6 +17,7 @@ from vlm2vla.types import ActionChunk, AnnotatedSubtask
 WARN_CM, ERROR_CM = 1.0, 1.5
 WARN_DEG, ERROR_DEG = 6.0, 10.0
 WAY_WARN_CM, WAY_ERROR_CM = 3.0, 5.0
+UNSAID_DEG = 20.0
 PLACE_WARN_CM, PLACE_ERROR_CM = 1.5, 3.0
 _STATES = {1.0: "open", 0.0: "closed"}
 
@@ -40,6 +41,8 @@ def check_chunk(subtask: AnnotatedSubtask, recording: Recording, action_form: Ac
         yield Finding("error", "chunk-unreadable", f"The action text cannot be read: {error}.", *where)
         return
     off = span_error(chunk, subtask, recording)
+    if not action_form.rotation:
+        yield from _check_rotation_unsaid(subtask, recording)
     # Coarse resolutions round more.
     slack = max(1.0, resolution_cm(action_form.name) / 0.5)
     recorded = recording.net(subtask.start_step, subtask.end_step)
@@ -56,6 +59,15 @@ def check_chunk(subtask: AnnotatedSubtask, recording: Recording, action_form: Ac
         message = f"The rotations of the action text are {off.deg:.0f} degrees off the recorded ones."
         yield Finding("error" if off.deg > ERROR_DEG else "warning", "chunk-rotation", message, *where)
     yield from _check_gripper(chunk, subtask, recording, place=off.cm <= WARN_CM * slack)
+
+
+def _check_rotation_unsaid(subtask: AnnotatedSubtask, recording: Recording) -> Iterator[Finding]:
+    """What the gripper turns is lost in a form without rotation; there and back again too."""
+    start, end = subtask.start_step, subtask.end_step
+    turned = float(np.degrees(np.ptp(recording.path[start : end + 1, 3:], axis=0).max()))
+    if turned > UNSAID_DEG:
+        message = f"The gripper turns {turned:.0f} degrees, which this action form cannot say."
+        yield Finding("warning", "rotation-unsaid", message, subtask.uid, start, end)
 
 
 def _check_gripper(
