@@ -122,7 +122,7 @@ class Stepper(Board):
     def moving(self) -> bool:
         with self.lock:
             self._advance()
-            return abs(self._velocity) > 1e-3
+            return abs(self._velocity) > 0.01
 
     def place(self, position: float) -> None:
         with self.lock:
@@ -147,6 +147,10 @@ class Stepper(Board):
         else:
             error = self.goal - self._position
             error -= max(-self.slack, min(self.slack, error))
+            if abs(error) < 0.01 and abs(self._velocity) < 0.5:  # arrived
+                self._position += error
+                self._velocity = 0.0
+                return
             reach = min(self.speed, (2 * self.acceleration * abs(error)) ** 0.5, abs(error) / dt)
             wanted = reach if error > 0 else -reach
         change = max(self.acceleration, 1.0) * dt
@@ -227,7 +231,7 @@ class Stepper(Board):
             self.calibrated = True
 
     def _status(self) -> bytes:
-        moving = abs(self._velocity) > 1e-3
+        moving = abs(self._velocity) > 0.01
         near = self.goal is None or abs(self.goal - self._position) <= 0.02
         flags = (
             self.calibrated * 1

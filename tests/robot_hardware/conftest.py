@@ -22,6 +22,20 @@ CALM = {"stale_s": 0.8, "servo_stale_s": 1.5}
 """A busy computer makes late answers; only the tests of staleness use the limits of the real thing."""
 
 
+MEASURED = pytest.StashKey[list]()
+
+
+@pytest.fixture
+def report(request):
+    """Lines to show after the tests: what was measured."""
+    return request.config.stash.setdefault(MEASURED, []).append
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for line in config.stash.get(MEASURED, []):
+        terminalreporter.write_line(f"measured: {line}")
+
+
 class Driver:
     """A driver process; `call` waits for the answer, `begin` gives something to wait for."""
 

@@ -6,7 +6,9 @@ The boards live in the process of the tests, so this one can be killed like any 
 """
 
 import json
+import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -66,7 +68,39 @@ def limit(robot: StretchRobot, joint: str, low: float | None, high: float | None
     owner.set_soft_motion_limit_max(high)
 
 
+def process(robot: StretchRobot) -> dict:
+    """What belongs to the process and not to stretch_body."""
+    return {
+        "signals": [signal.getsignal(number) is before for number, before in SIGNALS.items()],
+        "hook": threading.excepthook is threading.__excepthook__,
+        "handlers": [type(handler).__name__ for handler in logging.getLogger().handlers],
+        "level": logging.getLogger().level,
+        "own_logger_disabled": logging.getLogger("vlm2vla.robot.stretch").disabled,
+    }
+
+
+def end_the_process(robot: StretchRobot, joint: str) -> None:
+    """Make the next move of a joint do what stretch_body does with a threshold in Newton."""
+    owner, own = getattr(robot._driver.robot, joint), getattr(robot._driver.robot, joint).move_to
+
+    def once(*arguments: object, **options: object) -> None:
+        owner.move_to = own
+        own(0.1, contact_thresh_pos_N=30.0)
+
+    owner.move_to = once
+
+
+def shift_clock(robot: StretchRobot, seconds: float) -> None:
+    """Set the computer's clock, as far as this process is concerned."""
+    true = time.time
+    time.time = lambda: true() + seconds
+
+
+SIGNALS = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 CALLS = {
+    "process": process,
+    "end_the_process": end_the_process,
+    "shift_clock": shift_clock,
     "act": act,
     "turn": turn,
     "observe": observe,

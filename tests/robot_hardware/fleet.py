@@ -21,6 +21,7 @@ LEGACY_KEYS = ("contact_thresh_N", "contact_thresh_max_N", "homing_force_N")
 CONTACT_PCT = {"arm": [-45, 45], "lift": [-45, 60]}
 RAD_PER_M = {"lift": 104.72, "arm": 145.79, "wheel": 66.93}
 """Motor radians for one metre, as the RE1V0 parameters give them."""
+WHEEL_SEPARATION_M = 0.3153
 
 
 class RE1:
@@ -65,6 +66,10 @@ class RE1:
     @property
     def base_m(self) -> float:
         return (self.left.position + self.right.position) / 2 / RAD_PER_M["wheel"]
+
+    @property
+    def heading(self) -> float:
+        return (self.right.position - self.left.position) / RAD_PER_M["wheel"] / WHEEL_SEPARATION_M
 
     @property
     def moving(self) -> bool:

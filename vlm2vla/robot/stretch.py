@@ -17,6 +17,7 @@ import logging
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -27,13 +28,13 @@ from vlm2vla.errors import ActionRefusedError, RobotError
 from vlm2vla.robot.bounded import bounded
 from vlm2vla.robot.cameras import Camera
 from vlm2vla.robot.protocol import ActionResult, Observation, Outcome, RobotStatus
-from vlm2vla.robot.stretch_driver import StretchDriver
+from vlm2vla.robot.stretch_driver import MOTOR_JOINTS, SERVO_JOINTS, SERVOS, StretchDriver
 from vlm2vla.robot.stretch_motion import Joints, MotionPlan, StretchConfig, check_action, judge, measured, plan_motion
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.02
-ARRIVED_S = 0.08  # standing still for so long at the goal is arrived
+STILL_S = 0.2  # a joint that turns back, or creeps to its goal, looks still for less than that
 GRIPPED_S = 0.3  # fingers that stand still for so long hold something, or are at their end
 FIRST_STATUS_S = 5.0
 
@@ -72,6 +73,7 @@ class StretchRobot:
     name = "Stretch RE1"
     embodiment = STRETCH_RE1
     simulated = False
+    observes_while_moving = True
 
     def __init__(self, driver: StretchDriver, cameras: Sequence[Camera] = ()):
         self._driver = driver
@@ -106,7 +108,7 @@ class StretchRobot:
         if not homed:
             problems.append("the robot is not homed: clear the space around it and run stretch_robot_home.py on it")
         problems += driver.alerts()
-        moving = driver.still_s() < ARRIVED_S
+        moving = driver.still_s() < STILL_S
         return RobotStatus(not problems, moving, homed, runstop, tuple(problems), driver.volts(), time.monotonic())
 
     def act(self, action: np.ndarray, *, timeout_s: float = 10.0) -> ActionResult:
@@ -142,7 +144,7 @@ class StretchRobot:
 
             def verdict(_joints: Joints) -> Verdict:
                 turned = float(np.remainder(self._driver.heading() - start + np.pi, 2 * np.pi) - np.pi)
-                if abs(turned - angle_rad) <= self._config.tolerance_rad and self._driver.still_s() >= ARRIVED_S:
+                if abs(turned - angle_rad) <= self._config.tolerance_rad and self._driver.still_s() >= STILL_S:
                     return "reached", ""
                 stalled = self._driver.still_s() >= self._config.stalled_s
                 return ("timeout", f"stands still after {turned:.2f} rad") if stalled else None
@@ -166,7 +168,7 @@ class StretchRobot:
             True once the robot is known to stand still, False when a person must press the button.
         """
         self._stops += 1
-        return self._halt(self._config.push_s)
+        return self._halt()
 
     def press_runstop(self) -> bool:
         """Press the run-stop by software; True when the power board confirmed it. A person releases it at the robot."""
@@ -200,7 +202,7 @@ class StretchRobot:
 
         def arrived(joints: Joints) -> Verdict:
             still = driver.still_s()
-            return judge(plan, joints, still, self._config) if still >= ARRIVED_S or not plan.goals else None
+            return judge(plan, joints, still, self._config) if still >= STILL_S or not plan.goals else None
 
         return self._watch_until(arrived, deadline, stops, events)
 
@@ -226,15 +228,15 @@ class StretchRobot:
                 return "fault", self._after_fault(problem)
             touched = [name for name, count in driver.guarded_events().items() if count != events[name]]
             if touched:
-                self._halt(self._config.push_s)
+                self._halt()
                 return "contact", f"contact: the {' and the '.join(touched)} touched something"
             if alerts := driver.alerts():
-                self._halt(self._config.push_s)
+                self._halt()
                 return "fault", "; ".join(alerts)
             if done := verdict(driver.joints()):
                 return done
             if time.monotonic() > deadline:
-                self._halt(self._config.push_s)
+                self._halt()
                 return "timeout", "not done in time; stopped"
             time.sleep(POLL_S)
 
@@ -263,26 +265,30 @@ class StretchRobot:
 
     def _after_fault(self, problem: str) -> str:
         """Make a robot safe that cannot be trusted, and say how."""
-        if self._halt(push_s=0.25):
+        if self._halt():
             return f"{problem}; it was brought to a stop"
         return f"{problem}; it may still move: press the run-stop on the robot"
 
-    def _halt(self, push_s: float) -> bool:
+    def _halt(self) -> bool:
         """Soft stop, run-stop when that fails; True when it is known to be still."""
         try:
             self._gripped = None if self._driver.still_s("stretch_gripper") < GRIPPED_S else self._gripped
-            self._driver.hold(push_s)
-            if self._wait_still():
+            turning = [name for name in SERVO_JOINTS if self._driver.still_s(name) < STILL_S]
+            self._driver.hold()
+            if self._wait_still(turning):
                 return True
             log.error("the robot does not stand still after a soft stop: pressing the run-stop")
         except RobotError as error:
             log.error("soft stop failed (%s): pressing the run-stop", error)
         return self._driver.press_runstop()
 
-    def _wait_still(self) -> bool:
+    def _wait_still(self, servos: Sequence[str] = ()) -> bool:
+        """Whether motors and `servos` are known to stand still; a board that does not answer proves nothing."""
         end = time.monotonic() + self._config.still_s
         while time.monotonic() < end:
-            if self._driver.still_s() >= ARRIVED_S and not self._driver.stale():
+            if any(servos or board != SERVOS for board in self._driver.stale()):
+                return False
+            if self._driver.still_s(*MOTOR_JOINTS, *servos) >= STILL_S:
                 return True
             time.sleep(POLL_S)
         return False
@@ -308,9 +314,14 @@ def _start_body() -> Any:
         ) from error
     try:
         body = Robot()
+        # With asyncio, one mute board blocks the loop of all, and whoever holds a port's lock then (even the power
+        # board's) never gives it back: no command and no run-stop would get through. It also cuts long commands.
+        body.params["use_asyncio"] = 0
         started = body.startup()
     except BaseException as error:
-        raise RobotError(f"the Stretch does not start: {type(error).__name__}: {error}") from error
+        who = _port_in(error)
+        cause = f"no answer from {who}; check power and cables" if who else f"{type(error).__name__}: {error}"
+        raise RobotError(f"the Stretch does not start: {cause}") from error
     if started:
         if not body.params["use_collision_manager"]:
             # Its child process holds the ports and the lock of this one: if this one is killed, no other can start.
@@ -324,6 +335,14 @@ def _start_body() -> Any:
     raise RobotError(
         f"the Stretch does not start; no answer from: {', '.join(silent) or 'a board'}. Check power and cables"
     )
+
+
+def _port_in(error: BaseException) -> str:
+    """Device file that stretch_body was talking to when it raised; its errors do not name it."""
+    ports = [
+        getattr(frame.f_locals.get("self"), "port_name", "") for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    return next((port for port in reversed(ports) if port), "")
 
 
 def _answers(device: Any) -> bool:

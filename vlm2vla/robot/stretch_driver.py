@@ -23,6 +23,7 @@ LOOK_EVERY_S = 0.02
 SERVO_ERROR_S = 0.09  # a servo answer this soon after a communication error is the old one again, stamped anew
 MOTORS = ("lift", "arm", "left wheel", "right wheel")
 POWER_BOARD, SERVOS = "power board", "wrist and gripper"
+MOTOR_JOINTS, SERVO_JOINTS = ("lift", "arm", "base", "heading"), ("wrist_yaw", "stretch_gripper")
 
 
 class StretchDriver:
@@ -120,9 +121,9 @@ class StretchDriver:
         return "a command to the motors hangs, so a board went mute: start the robot server again"
 
     def still_s(self, *names: str) -> float:
-        """For how long nothing (or none of the joints `names`) has moved, seconds."""
+        """For how long nothing (or none of the joints `names`) is known to have moved, seconds."""
         with self._watch_lock:
-            return self._watch.still_s(time.monotonic(), *names)
+            return self._watch.still_s(*names)
 
     # Commands ----------------------------------------------------------------------------------------------------
 
@@ -154,7 +155,7 @@ class StretchDriver:
                 speed = self._speed(self._servo("wrist_yaw"), "vel", "accel")
                 self.robot.end_of_arm.move_to("wrist_yaw", goals["wrist_yaw"], *speed)
 
-        self._push("a move", queue, unless)
+        self._push("a move", queue, unless, moves=tuple(goals))
 
     def turn(self, angle_rad: float, *, unless: Callable[[], bool] = lambda: False) -> None:
         """Start turning the base on the spot; raises as `move` does."""
@@ -165,14 +166,18 @@ class StretchDriver:
         def queue() -> None:
             self.robot.base.rotate_by(angle_rad, slow / radius, gentle / radius, contact_thresh=contact)
 
-        self._push("a turn", queue, unless)
+        self._push("a turn", queue, unless, moves=("heading",))
 
     def grip(self, opening: float, *, unless: Callable[[], bool] = lambda: False) -> None:
         """Start opening (1) or closing (0) the gripper; raises as `move` does."""
         gripper = self._servo("stretch_gripper")
         goal = gripper.pct_max_open if opening >= 0.5 else self.config.gripper_closed_pct
         speed = self._speed(gripper, "vel", "accel")
-        self._push("a grip", lambda: self.robot.end_of_arm.move_to("stretch_gripper", goal, *speed), unless)
+
+        def queue() -> None:
+            self.robot.end_of_arm.move_to("stretch_gripper", goal, *speed)
+
+        self._push("a grip", queue, unless, moves=("stretch_gripper",))
 
     def point_head(self, pan: float, tilt: float) -> None:
         """Turn the head camera to absolute angles, radians; raises as `move` does."""
@@ -186,7 +191,7 @@ class StretchDriver:
     def guard_wheels(self) -> None:
         """Let the wheels stop at contact; an RE1 comes with that switched off.
 
-        Wheel by wheel: `Robot.push_command` of 0.7.31 cuts anything longer than one frame, and gains are longer.
+        Wheel by wheel: where `Robot.push_command` uses asyncio, it cuts what is longer than one frame, as gains are.
 
         Raises:
             RobotError: A wheel did not take it.
@@ -199,18 +204,32 @@ class StretchDriver:
 
         bounded("the wheels' settings", 2 * self.config.push_s, push)
 
-    def hold(self, push_s: float | None = None) -> None:
-        """Soft stop: new goals where the joints are now, braked as hard as the robot allows. Raises as `move` does."""
+    def hold(self) -> None:
+        """Soft stop, braked as hard as the robot allows; raises as `move` does.
+
+        The goals are where a joint comes to rest: one where it is now would be passed and driven back to.
+        """
+        dead = self.stale()
+        base = self.robot.base
+        wheels = {"left wheel": base.left_wheel, "right wheel": base.right_wheel}
+        hardest = base.translate_to_motor_rad(base.params["motion"]["max"]["accel_m"])
+
+        def to_rest(name: str, motor: Any, distance: float) -> float:
+            return 0.0 if name in dead or motor.status["in_guarded_event"] else distance
 
         def queue() -> None:
-            for joint in (self.robot.lift, self.robot.arm):
-                joint.move_by(0.0, a_m=joint.params["motion"]["max"]["accel_m"])
-            self.robot.base.translate_by(0.0, a_m=self.robot.base.params["motion"]["max"]["accel_m"])
+            for name, joint in (("lift", self.robot.lift), ("arm", self.robot.arm)):
+                distance = to_rest(name, joint.motor, joint.get_braking_distance())
+                joint.move_by(distance, a_m=joint.params["motion"]["max"]["accel_m"])
+            for name, wheel in wheels.items():  # each by itself, so that a turn stops as well
+                speed = wheel.status["vel"]
+                distance = to_rest(name, wheel, speed * abs(speed) / 2 / hardest)
+                wheel.set_command(mode=wheel.MODE_POS_TRAJ_INCR, x_des=distance, v_des=base.vel_mr, a_des=hardest)
 
         servos = threading.Thread(target=self._hold_servos, name="hold servos", daemon=True)
         servos.start()
-        self._push("a stop", queue, limit_s=push_s or 0.0)
-        servos.join(push_s or self.config.push_s)
+        self._push("a stop", queue, limit_s=self.config.stop_push_s)
+        servos.join(self.config.stop_push_s)
 
     def press_runstop(self) -> bool:
         """The way that works when nothing else does: through the power board alone, past the robot's lock.
@@ -230,7 +249,17 @@ class StretchDriver:
             return bounded("the run-stop", self.config.push_s, press)
         except RobotError as error:
             log.error("%s; press the button on the robot", error)
-            return False
+        # Without the power board no soft stop begins either: motors wait for its signal. Safety mode needs none.
+        for name, motor in self._motors.items():
+            threading.Thread(target=self._safety, args=(name, motor), name=f"safety {name}", daemon=True).start()
+        return False
+
+    def _safety(self, name: str, motor: Any) -> None:
+        try:
+            motor.enable_safety()
+            motor.push_command()
+        except BaseException as error:
+            log.error("the %s motor could not be put into safety mode: %s", name, error)
 
     def close(self) -> None:
         """Put motors and servos at rest and free the ports; gives up after a while when a board hangs."""
@@ -243,8 +272,15 @@ class StretchDriver:
     # Inside ------------------------------------------------------------------------------------------------------
 
     def _push(
-        self, what: str, queue: Callable[[], None], unless: Callable[[], bool] = lambda: False, limit_s: float = 0.0
+        self,
+        what: str,
+        queue: Callable[[], None],
+        unless: Callable[[], bool] = lambda: False,
+        *,
+        moves: tuple[str, ...] = (),
+        limit_s: float = 0.0,
     ) -> None:
+        """One set of commands at a time: `queue` them, send them, and note what should begin to move."""
         limit_s = limit_s or self.config.push_s
         if self.broken:
             raise RobotError(self.broken)
@@ -257,9 +293,12 @@ class StretchDriver:
                 wait = self._next_push_s - time.monotonic()
                 if wait > 0:  # faster, and the power board of an RE1 drops the commands
                     time.sleep(wait)
-                if not unless():
-                    queue()
-                    self._push_queued(what)
+                if unless():
+                    return
+                queue()
+                self._push_queued(what)
+                with self._watch_lock:
+                    self._watch.touch(time.monotonic(), *moves)
             finally:
                 self._next_push_s = time.monotonic() + self.config.push_every_s
                 self._pushing_since_s = None
@@ -275,12 +314,10 @@ class StretchDriver:
             log.warning("the power board dropped the start of %s; sent once more", what)
             time.sleep(self.config.push_every_s)
             pimu.trigger_motor_sync()
-        with self._watch_lock:
-            self._watch.touch(time.monotonic())
 
     def _hold_servos(self) -> None:
         """Stop a wrist or gripper that moves. `move_by(0)` does nothing on a servo; one at rest keeps its grip."""
-        for name in ("wrist_yaw", "stretch_gripper"):
+        for name in SERVO_JOINTS:
             try:
                 if self.still_s(name) < 0.2:
                     servo = self._servo(name)
@@ -306,12 +343,12 @@ class StretchDriver:
         marks[POWER_BOARD] = robot.pimu.status["timestamp"]
         marks[SERVOS] = self._servo_alive(now)
         positions = {
-            "lift": robot.lift.status["pos"],
-            "arm": robot.arm.status["pos"],
-            "base": self._frame.driven(robot.base.status["x"], robot.base.status["y"]),
-            "heading": robot.base.status["theta"],
-            "wrist_yaw": self._servo("wrist_yaw").status["pos"],
-            "stretch_gripper": self._servo("stretch_gripper").status["pos"],
+            "lift": ("lift", robot.lift.status["pos"]),
+            "arm": ("arm", robot.arm.status["pos"]),
+            "base": ("left wheel", self._frame.driven(robot.base.status["x"], robot.base.status["y"])),
+            "heading": ("right wheel", robot.base.status["theta"]),
+            "wrist_yaw": (SERVOS, self._servo("wrist_yaw").status["pos"]),
+            "stretch_gripper": (SERVOS, self._servo("stretch_gripper").status["pos"]),
         }
         with self._watch_lock:
             self._watch.look(now, marks, positions)

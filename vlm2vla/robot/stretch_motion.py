@@ -44,6 +44,7 @@ class StretchConfig:
         stalled_s: A joint that stands still for so long short of its goal will not arrive any more.
         push_every_s: Least time between two sets of commands. An RE1 drops them above 20 Hz.
         push_s: Longest wait for the boards to take commands.
+        stop_push_s: The same for a soft stop; after it the run-stop is pressed.
         still_s: Longest wait for standing still after a stop, before the run-stop is pressed.
     """
 
@@ -60,7 +61,8 @@ class StretchConfig:
     stalled_s: float = 1.0
     push_every_s: float = 0.06
     push_s: float = 1.0
-    still_s: float = 0.6
+    stop_push_s: float = 0.3
+    still_s: float = 0.7
 
 
 @dataclass(frozen=True)

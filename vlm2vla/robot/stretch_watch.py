@@ -19,6 +19,13 @@ class _Source:
 
 
 @dataclass
+class _Joint:
+    anchor: float
+    moved_s: float
+    seen_s: float
+
+
+@dataclass
 class StatusWatch:
     """Fed with marks (anything that changes with every answer of a source) and positions, a few times per answer.
 
@@ -28,19 +35,28 @@ class StatusWatch:
 
     limits_s: Mapping[str, float]
     _sources: dict[str, _Source] = field(default_factory=dict)
-    _anchors: dict[str, float] = field(default_factory=dict)
-    _moved_s: dict[str, float] = field(default_factory=dict)
+    _joints: dict[str, _Joint] = field(default_factory=dict)
 
-    def look(self, now_s: float, marks: Mapping[str, float], positions: Mapping[str, float]) -> None:
-        """Take note of what the driver holds at `now_s`."""
+    def look(self, now_s: float, marks: Mapping[str, float], positions: Mapping[str, tuple[str, float]]) -> None:
+        """Take note of what the driver holds at `now_s`.
+
+        Args:
+            now_s: On a steady clock.
+            marks: Mark by source.
+            positions: (source, position) by joint.
+        """
+        answered = set()
         for name, mark in marks.items():
             source = self._sources.get(name)
             if source is None or source.mark != mark:
                 self._sources[name] = _Source(mark, now_s)
-        for name, position in positions.items():
-            if name not in self._anchors or abs(position - self._anchors[name]) > STILL_M:
-                self._anchors[name] = position
-                self._moved_s[name] = now_s
+                answered.add(name)
+        for name, (source_name, position) in positions.items():
+            joint = self._joints.setdefault(name, _Joint(position, now_s, now_s))
+            if abs(position - joint.anchor) > STILL_M:
+                joint.anchor, joint.moved_s = position, now_s
+            if source_name in answered:
+                joint.seen_s = now_s
 
     def age_s(self, name: str, now_s: float) -> float:
         """Seconds since `name` last answered."""
@@ -51,12 +67,12 @@ class StatusWatch:
         ages = {name: self.age_s(name, now_s) for name in self.limits_s}
         return {name: age for name, age in ages.items() if age > self.limits_s[name]}
 
-    def still_s(self, now_s: float, *names: str) -> float:
-        """For how long nothing (or none of `names`) has moved."""
-        moved = [self._moved_s.get(name, now_s) for name in (names or self._moved_s)]
-        return now_s - max(moved, default=now_s)
+    def still_s(self, *names: str) -> float:
+        """For how long all joints (or only `names`) are known to have stood still: up to their last answer."""
+        joints = [self._joints[name] for name in (names or self._joints)]
+        return max(0.0, min(joint.seen_s - joint.moved_s for joint in joints))
 
     def touch(self, now_s: float, *names: str) -> None:
-        """A command was sent: count standing still from now on."""
-        for name in names or tuple(self._moved_s):
-            self._moved_s[name] = now_s
+        """`names` were told to move: count their standing still from now on."""
+        for name in names:
+            self._joints[name].moved_s = now_s
