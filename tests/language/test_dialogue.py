@@ -1,5 +1,6 @@
 """The conversation: one builder for training samples and for the live policy."""
 
+import numpy as np
 import pytest
 
 from vlm2vla.embodiment import STRETCH_RE1, WIDOWX
@@ -13,6 +14,7 @@ from vlm2vla.language import (
     prompt_hash,
     prompt_names,
 )
+from vlm2vla.types import ActionChunk
 
 ROWS = form("rows:0.5cm")
 FULL = {
@@ -86,6 +88,28 @@ def test_every_form_is_asked_for_with_its_units(name, words):
     asked = dialogue("task", WIDOWX, form(name), subtask="Grasp", plan="move down")[-1].text
     assert all(word in asked for word in words)
     assert "$" not in asked
+
+
+@pytest.mark.parametrize("name", ["rows:0.5cm", "rows7:0.5cm:1deg"])
+def test_rows_are_asked_for_with_the_meaning_of_their_gripper(name):
+    asked = dialogue("task", WIDOWX, form(name), subtask="Grasp", plan="move down")[-1].text
+    assert "commanded when the row begins and held through it: 1 open, 0 closed" in asked
+    assert ("droll" in asked) == name.startswith("rows7")
+
+
+@pytest.mark.parametrize(
+    ("axis", "said", "words"),
+    [
+        (3, "Positive droll leans the gripper left", "roll left"),
+        (4, "positive dpitch tilts it back", "tilt back"),
+        (5, "positive dyaw turns it counterclockwise", "rotate counterclockwise"),
+    ],
+)
+def test_the_signs_of_rotations_are_those_of_the_sentences(axis, said, words):
+    row = np.zeros((1, 7))
+    row[0, axis] = np.radians(20)
+    assert words in form("sentence7:0.5cm:1deg").verbalize(ActionChunk(row))
+    assert said in dialogue("task", WIDOWX, form("rows7:0.5cm:1deg"), subtask="Grasp", plan="move down")[-1].text
 
 
 def test_a_dollar_in_the_instruction_is_only_text():
