@@ -94,6 +94,7 @@ def annotate(
         f"{report.annotated} annotated, {report.skipped} were annotated before, {report.failed} failed"
         f" ({report.waiting} from before wait for --retry-failed); cost ${report.cost:.4f}"
         + (f", and at most ${report.uncertain_cost:.4f} for requests without a reply" if report.uncertain_cost else "")
+        + (f"; ${report.total_cost:.4f} in all runs together" if report.total_cost else "")
     )
     interrupted = 130 if "Ctrl-C" in report.stopped else 1
     nothing = report.failed and not (report.annotated or report.skipped)
@@ -177,9 +178,8 @@ def rollout(config: Flat[TrialsConfig] = TrialsConfig(), common: Flat[Common] = 
     """Drive tasks in closed loop, headless, and judge them by the simulator's truth."""
     from vlm2vla.rollout.trials import run_trials
 
-    Workspace.open(common.workspace)
     with _bar("rollout", common) as progress:
-        report = run_trials(config, progress)
+        report = run_trials(config, Workspace.open(common.workspace), progress)
     for error in report.errors:
         _say(f"seed {error['seed']}: {error['message']}")
     if report.interval is None:

@@ -3,6 +3,7 @@
 import pytest
 
 from vlm2vla.config import TrialsConfig
+from vlm2vla.review import Review
 from vlm2vla.rollout.statistics import wilson
 from vlm2vla.rollout.trials import run_trials
 
@@ -16,20 +17,21 @@ def test_wilson_is_the_textbook_interval():
 
 
 @pytest.mark.slow
-def test_the_expert_picks_things_up_through_words():
+def test_the_expert_picks_things_up_through_words(workspace):
     seen = []
-    config = TrialsConfig(task="pick-up", trials=3, workers=1)
-    report = run_trials(config, lambda done, total: seen.append((done, total)))
+    config = TrialsConfig(task="pick-up", trials=3, workers=1, keep=True)
+    report = run_trials(config, workspace, lambda done, total: seen.append((done, total)))
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert (report.trials, report.errors) == (3, ())
     assert report.success_rate >= 2 / 3
+    assert Review(workspace).queue({"source": ["policy"]})["total"] == 3
     assert all(trial.actions > 3 and trial.end.startswith("finished") for trial in report.rows)
 
 
 @pytest.mark.slow
-def test_processes_share_the_seeds_and_change_nothing():
-    alone = run_trials(TrialsConfig(trials=2, seed=10, workers=1))
-    shared = run_trials(TrialsConfig(trials=2, seed=10, workers=2))
+def test_processes_share_the_seeds_and_change_nothing(workspace):
+    alone = run_trials(TrialsConfig(trials=2, seed=10, workers=1), workspace)
+    shared = run_trials(TrialsConfig(trials=2, seed=10, workers=2), workspace)
     assert [(row.seed, row.result, row.actions) for row in alone.rows] == [
         (row.seed, row.result, row.actions) for row in shared.rows
     ]

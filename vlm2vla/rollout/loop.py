@@ -157,7 +157,7 @@ class _Run:
     def rows(self, chunk: ChunkReady, decided_on: Observation) -> Iterator[Event]:
         """Carry out the rows one by one; a row that is refused or not reached ends the chunk."""
         previous: np.ndarray | None = None
-        for number, row in enumerate(_seven(chunk.chunk.rows)):
+        for number, row in enumerate(seven(chunk.chunk.rows)):
             self.check_stopped()
             now = self.observation.time_s
             situation = Situation(
@@ -231,7 +231,7 @@ class _Run:
                 log.error("%s did not confirm the stop", self.robot.name)
 
 
-def _seven(rows: np.ndarray) -> np.ndarray:
+def seven(rows: np.ndarray) -> np.ndarray:
     """[H, 4 or 7] -> [H, 7]."""
     if rows.shape[1] == 7:
         return rows

@@ -6,7 +6,7 @@ in the review like any other annotation, and its corrections flow back to traini
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, is_dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,10 +14,12 @@ import numpy as np
 
 from vlm2vla.embodiment import Embodiment
 from vlm2vla.errors import InvalidEpisodeError
+from vlm2vla.language import MAX_ROWS, ActionForm, form, plan_of, verbalize_plan
 from vlm2vla.policy import ChunkReady, Driving
 from vlm2vla.robot import Observation
 from vlm2vla.rollout.events import ActionAsked, ActionDone, CycleBegan, Ended, Event, Observed, PolicySaid
-from vlm2vla.types import AnnotatedEpisode, AnnotatedSubtask, Episode, Provenance, Source
+from vlm2vla.rollout.loop import seven
+from vlm2vla.types import ActionChunk, AnnotatedEpisode, AnnotatedSubtask, Episode, Provenance, Source
 
 FORMAT = "rollout"
 
@@ -74,24 +76,44 @@ class Trace:
         )
 
     def annotated(self, action_form: str) -> AnnotatedEpisode:
-        """What the policy said, over the steps in which it was done; steps of one cycle are one subtask's span."""
+        """What the policy said, over the steps in which it was done.
+
+        Cycles that followed each other for the same subtask become one span: their rows one after the other, and where
+        there were several, a plan derived from those rows. What was said word by word is in the log.
+        """
         episode_id = self.episode().id
-        spans = [span for span in self.spans if span[0] < span[1]]
-        subtasks = tuple(
-            AnnotatedSubtask(
-                uid=f"s{number}-{episode_id[-6:]}",
-                text=driving.subtask or self.instruction,
-                start_step=start,
-                # The last look belongs to the last span, so that every step has a subtask.
-                end_step=len(self.observations) if number == len(spans) else end,
-                plan=driving.plan,
-                chunk=text,
-                sources={"subtask": "policy", "plan": "policy", "chunk": "policy"},
-            )
-            for number, (start, end, driving, text) in enumerate(spans, 1)
-        )
+        groups: list[list[tuple[int, int, Driving, str]]] = []
+        for span in self.spans:
+            if span[0] < span[1]:
+                last = groups[-1] if groups else None
+                if last and last[-1][2].index == span[2].index and span[1] - last[0][0] <= MAX_ROWS:
+                    last.append(span)
+                else:
+                    groups.append([span])
+        subtasks = [
+            self._subtask(group, number, episode_id, form(action_form)) for number, group in enumerate(groups, 1)
+        ]
+        if subtasks:  # the last look belongs to the last span, so that every step has a subtask
+            subtasks[-1] = replace(subtasks[-1], end_step=len(self.observations))
         made = Provenance("policy", self.policy, datetime.now(UTC).isoformat(timespec="seconds"), model=self.policy)
-        return AnnotatedEpisode(episode_id, action_form, subtasks, (made,))
+        return AnnotatedEpisode(episode_id, action_form, tuple(subtasks), (made,))
+
+    def _subtask(self, group: list, number: int, episode_id: str, action_form: ActionForm) -> AnnotatedSubtask:
+        start, end, driving, text = group[0][0], group[-1][1], group[0][2], group[0][3]
+        plan, source = driving.plan, "policy"
+        if len(group) > 1:
+            rows = np.vstack([action_form.parse(chunk).rows for _, _, _, chunk in group])
+            text = action_form.verbalize(ActionChunk(rows))
+            plan, source = verbalize_plan(plan_of(seven(rows), settle_s=0.0)), "kinematic"
+        return AnnotatedSubtask(
+            uid=f"s{number}-{episode_id[-6:]}",
+            text=driving.subtask or self.instruction,
+            start_step=start,
+            end_step=end,
+            plan=plan,
+            chunk=text,
+            sources={"subtask": "policy", "plan": source, "chunk": "policy"},
+        )
 
 
 @dataclass(frozen=True)

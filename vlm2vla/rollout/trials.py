@@ -6,16 +6,24 @@ errors are left out of the success rate.
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from vlm2vla.config import TrialsConfig
-from vlm2vla.rollout.events import ActionDone, Ended
-from vlm2vla.rollout.expert import ExpertDriver
+from vlm2vla.rollout.events import ActionDone
+from vlm2vla.rollout.expert import ACTION_FORM, ExpertDriver
+from vlm2vla.rollout.keep import keep, write_trace
 from vlm2vla.rollout.loop import RolloutConfig, drive
 from vlm2vla.rollout.statistics import wilson
+from vlm2vla.rollout.trace import Trace, record
+from vlm2vla.workspace import Workspace
+
+if TYPE_CHECKING:
+    from vlm2vla.simulation import Scene, World
+    from vlm2vla.simulation.tasks import Task
 
 MAX_CYCLES = 400
 
@@ -32,6 +40,7 @@ class Trial:
         end: How the loop ended, and why.
         actions: Rows that were carried out.
         simulated_s, wall_s: How long it took, in the simulator and on the clock.
+        kept: Folder of the recorded rollout, "" when it was not kept.
     """
 
     seed: int
@@ -42,6 +51,7 @@ class Trial:
     actions: int
     simulated_s: float
     wall_s: float
+    kept: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,14 +81,17 @@ class TrialReport:
         return asdict(self)
 
 
-def run_trials(config: TrialsConfig, progress: Callable[[int, int | None], None] | None = None) -> TrialReport:
+def run_trials(
+    config: TrialsConfig, workspace: Workspace, progress: Callable[[int, int | None], None] | None = None
+) -> TrialReport:
     """Drive `config.trials` tasks with seeds from `config.seed` on."""
+    folder = workspace.rollouts if config.keep else None
     workers = config.workers or os.cpu_count() or 1
     seeds = range(config.seed, config.seed + config.trials)
     shares = [tuple(seeds[start::workers]) for start in range(min(workers, len(seeds)))]
     rows: list[Trial] = []
     if len(shares) == 1:
-        for trial in _drive_all(config.task, shares[0]):
+        for trial in _drive_all(config.task, shares[0], folder):
             rows.append(trial)
             if progress:
                 progress(len(rows), len(seeds))
@@ -87,12 +100,14 @@ def run_trials(config: TrialsConfig, progress: Callable[[int, int | None], None]
 
         # Graphics and threads of this process do not survive a fork.
         with ProcessPoolExecutor(len(shares), mp_context=multiprocessing.get_context("spawn")) as pool:
-            waiting = [pool.submit(_drive_share, config.task, share) for share in _pieces(shares)]
+            waiting = [pool.submit(_drive_share, config.task, share, folder) for share in _pieces(shares)]
             for done in waiting:
                 rows += done.result()
                 if progress:
                     progress(len(rows), len(seeds))
-    return _report(sorted(rows, key=lambda trial: trial.seed))
+    rows.sort(key=lambda trial: trial.seed)
+    keep(workspace, [Path(trial.kept) for trial in rows if trial.kept])
+    return _report(rows)
 
 
 def _pieces(shares: list[tuple[int, ...]], size: int = 5) -> list[tuple[int, ...]]:
@@ -102,11 +117,11 @@ def _pieces(shares: list[tuple[int, ...]], size: int = 5) -> list[tuple[int, ...
     ]
 
 
-def _drive_share(task: str, seeds: tuple[int, ...]) -> list[Trial]:
-    return list(_drive_all(task, seeds))
+def _drive_share(task: str, seeds: tuple[int, ...], folder: Path | None) -> list[Trial]:
+    return list(_drive_all(task, seeds, folder))
 
 
-def _drive_all(family: str, seeds: tuple[int, ...]):
+def _drive_all(family: str, seeds: tuple[int, ...], folder: Path | None) -> Iterator[Trial]:
     from vlm2vla.simulation import World
     from vlm2vla.simulation.tasks import make_task
 
@@ -116,13 +131,13 @@ def _drive_all(family: str, seeds: tuple[int, ...]):
             scene, task = make_task(family, seed)
             world = world or World(scene)
             world.reset(scene)
-            yield _trial(world, scene, task, seed)
+            yield _trial(world, scene, task, seed, folder)
     finally:
         if world is not None:
             world.close()
 
 
-def _trial(world: Any, scene: Any, task: Any, seed: int) -> Trial:
+def _trial(world: "World", scene: "Scene", task: "Task", seed: int, folder: Path | None) -> Trial:
     from vlm2vla.simulation.expert import Expert
     from vlm2vla.simulation.success import Progress
 
@@ -130,15 +145,16 @@ def _trial(world: Any, scene: Any, task: Any, seed: int) -> Trial:
     progress = Progress(task, state)
     driver = ExpertDriver(Expert(task, scene, seed), world.state)
     unsubscribe = world.subscribe(0.2, lambda: progress.update(world.state()))
-    actions, ended = 0, None
+    trace = Trace(task.instruction, world.robot.embodiment, driver.name)
     try:
-        for event in drive(world.robot, driver, driver, task.instruction, config=RolloutConfig(MAX_CYCLES)):
-            actions += isinstance(event, ActionDone)
-            ended = event if isinstance(event, Ended) else ended
+        events = drive(world.robot, driver, driver, task.instruction, config=RolloutConfig(MAX_CYCLES))
+        actions = sum(isinstance(event, ActionDone) for event in record(events, trace))
     finally:
         unsubscribe()
+    ended = trace.ended
     progress.update(world.state())
     verdict = progress.verdict(ended.reason if ended.end == "error" else "")
+    kept = str(write_trace(folder, trace, ACTION_FORM)) if folder and actions else ""
     simulated = world.state().time_s - state.time_s
     return Trial(
         seed=seed,
@@ -149,6 +165,7 @@ def _trial(world: Any, scene: Any, task: Any, seed: int) -> Trial:
         actions=actions,
         simulated_s=round(simulated, 2),
         wall_s=round(time.perf_counter() - began, 3),
+        kept=kept,
     )
 
 
