@@ -150,3 +150,27 @@ def test_live_view_goes_on_while_the_robot_acts(world):
     done.set()
     viewer.join(timeout=5)
     assert len(set(frames)) / seconds > 5  # distinct pictures; 10 and more on an idle computer
+
+
+def test_stop_from_within_the_motion_asks_and_does_not_wait(world):
+    answers = []
+    end = world.subscribe(0.2, lambda: answers.append(world.robot.stop()))
+    result = act(world, dy=0.25)
+    end()
+    assert result.outcome == "stopped"
+    assert answers[0] is False
+    assert world.robot.stop()
+
+
+def test_a_reset_under_way_of_a_motion_stops_it_first(world):
+    from vlm2vla.simulation import make_scene
+
+    world.speed = 1.0
+    outcomes = []
+    driver = threading.Thread(target=lambda: outcomes.append(act(world, dy=0.28)))
+    driver.start()
+    time.sleep(0.3)
+    world.reset(make_scene(1))
+    driver.join(timeout=5)
+    assert outcomes[0].outcome == "stopped"
+    assert world.state().time_s == 0

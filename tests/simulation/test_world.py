@@ -92,3 +92,55 @@ def test_objects_begin_at_rest_where_the_scene_says(world):
             assert abs(found.lifted_m) < 0.002
             assert found.on == "table"
             assert not found.held
+
+
+@pytest.mark.parametrize("kind", ["plate", "bowl", "tray"])
+def test_what_is_put_on_a_container_lies_on_it(world, kind):
+    world.reset(make_scene(4, require=SceneNeeds(kinds=("cube", kind))))
+    cube = next(thing.name for thing in world.scene.objects if thing.kind == "cube")
+    target = next(thing for thing in world.scene.objects if thing.kind == kind)
+    pick(world, cube)
+    above = world.state().ee[2]
+    x, y = world.state().objects[target.name].position[:2]
+    drive(world, [x, y, above], 0.0)
+    drive(world, [x, y, world.scene.table_height_m + target.size_m[2] + 0.04], 0.0)
+    world.robot.act(np.array([0, 0, 0, 0, 0, 0, 1.0]))
+    drive(world, [x, y, above], 1.0)
+    world.wait(1.0)
+    state = world.state().objects[cube]
+    assert state.on == target.name
+    assert not state.held
+    assert world.state().objects[target.name].on == "table"
+
+
+def test_a_model_that_had_other_scenes_equals_a_fresh_one(world, mesh_folder):
+    for needs in (SceneNeeds(kinds=("ball", "can", "bowl", "tray"), cards=3), SceneNeeds(graspable=6)):
+        world.reset(make_scene(5, require=needs))
+    world.reset(make_scene(6))
+    with World(make_scene(6), cache=mesh_folder) as fresh:
+        for name in dir(fresh._model):
+            value = getattr(fresh._model, name) if not name.startswith("_") else None
+            if isinstance(value, np.ndarray):
+                assert np.array_equal(value, getattr(world._model, name)), name
+
+
+def test_nothing_drives_while_the_scene_changes(world):
+    calls = []
+
+    def nested():
+        calls.append(world.robot.act(np.array([0.01, 0, 0, 0, 0, 0, 1])).outcome)
+
+    end = world.subscribe(0.1, nested)
+    world.robot.act(np.array([0.03, 0, 0, 0, 0, 0, 1]))
+    end()
+    assert set(calls) == {"refused"}
+
+
+def test_subscribers_are_served_at_their_rate_in_simulated_time(world):
+    times = []
+    end = world.subscribe(0.2, lambda: times.append(world.state().time_s))
+    world.wait(2.0)
+    end()
+    world.wait(1.0)
+    assert len(times) == 10
+    assert np.diff(times) == pytest.approx(0.2, abs=0.021)

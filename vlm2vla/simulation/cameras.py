@@ -1,6 +1,6 @@
 """Pictures of the simulation: a thread that owns the graphics context and draws what it is handed.
 
-A graphics context belongs to one thread. So every `Camera room` has its own: whoever wants a picture hands over the
+A graphics context belongs to one thread. So every `Darkroom` has its own: whoever wants a picture hands over the
 positions of that moment and waits; the physics goes on meanwhile, and live views do not disturb a policy.
 """
 
@@ -16,11 +16,13 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from vlm2vla.errors import NotFoundError, RobotError
+from vlm2vla.errors import ConfigError, NotFoundError, RobotError
 from vlm2vla.simulation.model import Slot
 from vlm2vla.simulation.robot_body import DRAWN, FINGERS
+from vlm2vla.simulation.room import LARGEST_PX
 
 JPEG_QUALITY = 90
+SMALLEST_PX = 32
 
 # Drawn so many times larger and averaged: smooth edges at a fraction of what multisampling costs in software.
 _OVERSAMPLING = 2
@@ -79,8 +81,11 @@ class Darkroom:
 
         Raises:
             NotFoundError: No such camera.
+            ConfigError: A size that cannot be drawn.
             RobotError: No graphics on this computer, or already closed.
         """
+        if not SMALLEST_PX <= px <= LARGEST_PX:
+            raise ConfigError(f"a picture is {SMALLEST_PX} to {LARGEST_PX} pixels large, not {px}")
         if camera not in CAMERAS:
             raise NotFoundError(f"no camera {camera!r}; there is {', '.join(CAMERAS)}")
         return self._run(lambda: self._draw(qpos, CAMERAS[camera], px))
@@ -176,8 +181,7 @@ class Darkroom:
             model, data, self._option, self._perturb, self._view, mujoco.mjtCatBit.mjCAT_ALL, self._scene
         )
         self._add_shades(data)
-        largest = min(int(model.vis.global_.offwidth), 1280)
-        factor = _OVERSAMPLING if px * _OVERSAMPLING <= largest else 1
+        factor = _OVERSAMPLING if px * _OVERSAMPLING <= LARGEST_PX else 1
         height, width = (int(round(px * share)) * factor for share in camera.shape)
         viewport = mujoco.MjrRect(0, 0, width, height)
         mujoco.mjr_render(viewport, self._scene, self._context)

@@ -29,19 +29,30 @@ BATCH_S = 0.02
 _SMOOTHING = 0.25
 
 _SETTLE_S = 0.4
+# A robot whose joints are all slower than this, m/s and rad/s, stands still.
+_STILL = 0.006
 _HEAD_PAN, _HEAD_TILT = -1.57, -0.78
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """Positions at one moment: all that a picture needs."""
+    """One moment, safe to read from any thread.
 
+    Attributes:
+        clock_s: `Engine.clock_s` then.
+        time_s: Simulated seconds since the scene began.
+        qpos: All positions.
+        contacts: [N, 2] ids of geoms that touch each other.
+    """
+
+    clock_s: float
     time_s: float
     qpos: np.ndarray
+    contacts: np.ndarray
 
 
 class Engine:
-    """Steps the simulation.
+    """Steps the simulation. Whatever it says about the robot is of the newest snapshot, for every thread the same.
 
     Attributes:
         speed: Simulated seconds per second of the wall clock; 0 runs as fast as it can.
@@ -62,7 +73,7 @@ class Engine:
         self._clock_start = 0.0
         self._subscribers: list[tuple[float, Callable[[], None], list[float]]] = []
         self._lock = threading.Lock()
-        self.snapshot = Snapshot(0.0, self.data.qpos.copy())
+        self._publish()
         self._batch = max(1, round(BATCH_S / self.period_s))
 
     @property
@@ -143,15 +154,15 @@ class Engine:
 
     def joints(self) -> np.ndarray:
         """[5] measured positions of `JOINTS`, metres and radians."""
-        qpos, at = self.data.qpos, self.places.joint_qpos
+        qpos, at = self.snapshot.qpos, self.places.joint_qpos
         arm = sum(qpos[at[name]] for name in ARM_JOINTS)
         gripper = (qpos[at["joint_gripper_finger_left"]] + qpos[at["joint_gripper_finger_right"]]) / 2
         return np.array([qpos[at["base_x"]], qpos[at["joint_lift"]], arm, qpos[at["joint_wrist_yaw"]], gripper])
 
     def head(self) -> tuple[float, float]:
         """Pan and tilt, radians."""
-        at = self.places.joint_qpos
-        return float(self.data.qpos[at["joint_head_pan"]]), float(self.data.qpos[at["joint_head_tilt"]])
+        qpos, at = self.snapshot.qpos, self.places.joint_qpos
+        return float(qpos[at["joint_head_pan"]]), float(qpos[at["joint_head_tilt"]])
 
     def ee(self) -> np.ndarray:
         """[7] end-effector in the manipulation frame, opening of the gripper last."""
@@ -161,7 +172,7 @@ class Engine:
 
     def still(self) -> bool:
         """No joint of the robot moves worth mentioning."""
-        return bool(np.abs(self.data.qvel[self._still_dofs]).max() < 0.01)
+        return bool(np.abs(self.data.qvel[self._still_dofs]).max() < _STILL)
 
     def subscribe(self, period_s: float, call: Callable[[], None]) -> Callable[[], None]:
         """Run `call` in the stepping thread every `period_s` of simulated time; returns how to end that."""
@@ -188,7 +199,9 @@ class Engine:
                 call()
 
     def _publish(self) -> None:
-        self.snapshot = Snapshot(self.clock_s, self.data.qpos.copy())
+        data = self.data
+        touching = np.array(data.contact.geom, dtype=np.int32).reshape(-1, 2)
+        self.snapshot = Snapshot(self.clock_s, self.time_s, data.qpos.copy(), touching)
 
 
 def opening_of(finger: float) -> float:

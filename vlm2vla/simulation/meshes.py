@@ -4,6 +4,7 @@ Knows binary STL and nothing of MuJoCo. Metres.
 """
 
 import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,7 @@ def light_mesh(source: Path, cache: Path, cell_m: float) -> tuple[np.ndarray, np
         try:
             with np.load(kept) as arrays:
                 return arrays["vertices"], arrays["faces"]
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             kept.unlink(missing_ok=True)  # damaged: make it again
     vertices, faces = read_stl(source)
     if len(faces) > _LIGHT_FACES:

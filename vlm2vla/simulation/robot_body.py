@@ -69,9 +69,9 @@ _JOINTS = {
 
 # name: target, kp, kv, force limit. Newton, Newton metres; forces far above what a guarded contact lets happen.
 ACTUATORS = {
-    "base_x": ("base_x", 20000, 1300, 300),
-    "base_y": ("base_y", 20000, 1300, 600),
-    "base_yaw": ("base_yaw", 6000, 600, 300),
+    "base_x": ("base_x", 60000, 2600, 300),
+    "base_y": ("base_y", 60000, 2600, 600),
+    "base_yaw": ("base_yaw", 12000, 700, 300),
     "lift": ("joint_lift", 8000, 400, 150),
     "arm": ("arm_extend", 8000, 260, 100),
     "wrist_yaw": ("joint_wrist_yaw", 40, 3.0, 10),
@@ -192,7 +192,7 @@ def _add_collision(spec: mujoco.MjSpec) -> None:
         spec.body(f"link_gripper_fingertip_{side}").add_geom(
             name=f"pad_{side}",
             type=box,
-            size=[0.014, 0.014, 0.006],
+            size=[0.0115, 0.0115, 0.006],
             pos=[0, 0, 0.006],
             friction=[1.3, 0.05, 0.005],
             condim=4,

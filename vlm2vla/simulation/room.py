@@ -22,7 +22,10 @@ LEG_HALF = 0.025
 WALLS = 12
 PARKED_Z = -5.0
 
-# Where the external camera stands and what it looks at, manipulation frame: behind the robot's left shoulder.
+# Pictures can be this large.
+LARGEST_PX = 1280
+
+# Where the external camera stands and what it looks at, manipulation frame: high over the robot's left shoulder.
 EXTERNAL_EYE = (0.18, 0.27, 1.66)
 EXTERNAL_TARGET = (0.61, 0.01, 0.76)
 EXTERNAL_FOVY_DEG = 39.0
@@ -89,7 +92,7 @@ def _options(spec: mujoco.MjSpec) -> None:
     # Bounding volumes of bodies are made at compile time, sizes change later: collide geom by geom.
     option.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE
     visual = spec.visual
-    visual.global_.offwidth = visual.global_.offheight = 1280
+    visual.global_.offwidth = visual.global_.offheight = LARGEST_PX
     visual.quality.offsamples = 0
     visual.quality.numslices = 24
     visual.quality.numstacks = 12

@@ -204,6 +204,8 @@ def _checked(needs: SceneNeeds) -> SceneNeeds:
     unknown = [kind for kind in needs.kinds if kind not in get_args(Kind)]
     if unknown:
         raise ConfigError(f"no kind of object {unknown[0]!r}; known: {', '.join(get_args(Kind))}")
+    limits = {"graspable": MAX_GRASPABLE, "containers": MAX_CONTAINERS, "cards": MAX_CARDS, "beside_cards": MAX_CARDS}
+    _check_counts(needs, limits)
     held = sum(kind in GRASPABLE for kind in needs.kinds)
     under = sum(kind in CONTAINERS for kind in needs.kinds)
     needs = replace(
@@ -212,11 +214,14 @@ def _checked(needs: SceneNeeds) -> SceneNeeds:
         containers=max(needs.containers, under),
         cards=max(needs.cards, needs.beside_cards),
     )
-    limits = {"graspable": MAX_GRASPABLE, "containers": MAX_CONTAINERS, "cards": MAX_CARDS}
+    _check_counts(needs, limits)
+    return needs
+
+
+def _check_counts(needs: SceneNeeds, limits: dict[str, int]) -> None:
     for field, most in limits.items():
         if not 0 <= getattr(needs, field) <= most:
             raise ConfigError(f"a scene holds 0 to {most} {field}, not {getattr(needs, field)}")
-    return needs
 
 
 def _choose(rng: np.random.Generator, needs: SceneNeeds) -> list[SceneObject]:

@@ -6,7 +6,8 @@ can be injected. Knows nothing of tasks and nothing of what stands on the table.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from vlm2vla.simulation.frames import Pose, moved
 from vlm2vla.simulation.profile import SpeedLimit, blend, together
 
 Fault = Literal["camera lost", "stale status"]
+_CAMERA_LOST = "the camera is lost: no picture since the last observation; check its cable"
 
 # Joint limits: the base has a lane beside the table, arm and lift their travel, the wrist what clears the arm.
 LIMITS = {"base": (-0.50, 0.50), "lift": (0.0, 1.10), "arm": (0.0, 0.52), "wrist_yaw": (-1.38, 1.57)}
@@ -33,7 +35,7 @@ SPEEDS = {
 }
 
 # Force of the world on base, lift, arm (N) and wrist (N m) that stops a motion.
-GUARDS = np.array([35.0, 25.0, 20.0, 2.0])
+GUARDS = np.array([35.0, 25.0, 20.0, 6.0])
 _GUARDED = ("base", "lift", "arm", "wrist_yaw")
 
 # One action never asks for more: a slip of units must not become a long drive.
@@ -58,26 +60,49 @@ class SimulatedStretch:
     embodiment = STRETCH_RE1
     simulated = True
 
-    def __init__(self, engine: Engine, render: Callable[[str], bytes], cameras: tuple[str, ...]):
+    def __init__(self, engine: Engine, render: Callable[[str, int | None], bytes], cameras: tuple[str, ...]):
         self._engine, self._render, self._cameras = engine, render, cameras
         self._driving = threading.Lock()
         self._state = threading.Condition()
         self._stopping = False
         self._moving = False
+        self._driver = 0
         self._runstop = False
         self._closed = False
         self._command = 1.0
         self._cruise = np.zeros(len(JOINTS))  # speed at which the last servo row ended
         self.faults: set[Fault] = set()
 
-    def reset(self) -> None:
-        """Forget what was commanded: a new scene begins with the gripper open."""
-        self._command = 1.0
-        self._cruise = np.zeros(len(JOINTS))
-        self._stopping = False
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """Stop, and let nobody drive while the scene changes; afterwards the gripper is open.
+
+        Raises:
+            RobotError: The motion under way does not end.
+        """
+        self.stop()
+        if not self._driving.acquire(timeout=5.0):
+            raise RobotError("the simulated robot did not stop; close this world and make a new one")
+        try:
+            yield
+            self._command = 1.0
+            self._cruise = np.zeros(len(JOINTS))
+        finally:
+            self._driving.release()
+
+    def view(self, camera: str, px: int | None = None) -> bytes:
+        """JPEG of one camera for people who watch; from any thread, also while the robot moves.
+
+        Raises:
+            NotFoundError: No such camera.
+            RobotError: Closed, or the camera is lost.
+        """
+        if "camera lost" in self.faults:
+            raise RobotError(_CAMERA_LOST)
+        return self._render(camera, px)
 
     def observe(self) -> Observation:
-        """Look, now; from the thread that drives, or while nothing moves.
+        """Look, now; from any thread.
 
         Raises:
             RobotError: Closed, or a fault is injected.
@@ -86,14 +111,14 @@ class SimulatedStretch:
         if self._closed or "stale status" in self.faults:
             raise RobotError(status.problems[0])
         if "camera lost" in self.faults:
-            raise RobotError("the camera is lost: no picture since the last observation; check its cable")
+            raise RobotError(_CAMERA_LOST)
         engine = self._engine
         ee, values = engine.ee(), engine.joints()
         pan, tilt = engine.head()
         joints = {name: float(value) for name, value in zip(JOINTS, values, strict=True)}
         joints |= {"head_pan": pan, "head_tilt": tilt}
-        images = {camera: self._render(camera) for camera in self._cameras}
-        return Observation(engine.clock_s, images, ee, joints, status)
+        images = {camera: self._render(camera, None) for camera in self._cameras}
+        return Observation(status.time_s, images, ee, joints, status)
 
     def act(self, action: np.ndarray, *, timeout_s: float = 10.0) -> ActionResult:
         """Carry out one row; see the protocol. `timeout_s` and `seconds` are simulated time."""
@@ -108,11 +133,13 @@ class SimulatedStretch:
         return self._exclusively(action, lambda row: self._follow_for(row, seconds))
 
     def stop(self) -> bool:
-        """Stop all motion; True once still."""
+        """Stop all motion; True once still. From within a motion (a subscriber) it only asks, and answers False."""
         with self._state:
             if not self._moving:
                 return True
             self._stopping = True
+            if self._driver == threading.get_ident():
+                return False
             return self._state.wait_for(lambda: not self._moving, timeout=5.0)
 
     def status(self) -> RobotStatus:
@@ -130,7 +157,7 @@ class SimulatedStretch:
             homed=True,
             runstop=self._runstop,
             problems=tuple(problems),
-            time_s=self._engine.snapshot.time_s,
+            time_s=self._engine.snapshot.clock_s,
         )
 
     def press_runstop(self) -> None:
@@ -158,7 +185,7 @@ class SimulatedStretch:
                 unable = self._unable()
                 if unable:
                     return self._nothing(*unable)
-                self._stopping, self._moving = False, True
+                self._stopping, self._moving, self._driver = False, True, threading.get_ident()
             return motion(np.asarray(action, dtype=np.float64))
         finally:
             with self._state:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from vlm2vla.simulation.cameras import CAMERAS, Darkroom, encode_jpeg
-from vlm2vla.simulation.engine import Engine
+from vlm2vla.simulation.engine import Engine, Snapshot
 from vlm2vla.simulation.frames import from_world
 from vlm2vla.simulation.model import build_model, handles
 from vlm2vla.simulation.scenes import Scene, SceneObject
@@ -93,21 +93,22 @@ class World:
 
     def reset(self, scene: Scene) -> None:
         """Begin again with `scene`; the robot is in its starting pose. Nothing is compiled."""
-        self.robot.stop()
-        self.scene = scene
-        self._slots = self._darkroom.change(
-            lambda: stage(self._model, self._blank, self._places, scene), texture_names(scene)
-        )
-        self._engine.begin(scene, self._slots)
-        self.robot.reset()
+        with self.robot.idle():
+            self._slots = self._darkroom.change(
+                lambda: stage(self._model, self._blank, self._places, scene), texture_names(scene)
+            )
+            self.scene = scene
+            self._engine.begin(scene, self._slots)
         spots = [(self._slots[thing.name], rest_height(thing), 0.55 * thing.size_m[0]) for thing in scene.graspable]
         self._darkroom.shade(tuple(spots), scene.table_height_m)
 
     def state(self) -> WorldState:
-        """The truth, now; from the thread that drives, or while nothing moves."""
+        """The truth at the newest moment; from any thread."""
+        moment = self._engine.snapshot
         ee = self._engine.ee()
-        touching = self._touching()
-        positions = {name: self._position(name) for name in self._slots}
+        touching = self._touching(moment)
+        positions = {name: self._position(name, moment) for name in self._slots}
+        upright = {name: self._upright(name, moment) for name in self._slots}
         states = {}
         for thing in self.scene.objects:
             position = positions[thing.name]
@@ -117,16 +118,17 @@ class World:
                 position=position,
                 lifted_m=float(bottom - self.scene.table_height_m),
                 held=held,
-                on=None if held else self._support(thing, position, positions),
-                upright=self._upright(thing.name),
+                on=None if held else self._support(thing, positions, upright[thing.name]),
+                upright=upright[thing.name],
             )
-        return WorldState(self._engine.time_s, ee, float(ee[6]), states)
+        return WorldState(moment.time_s, ee, float(ee[6]), states)
 
     def render(self, camera: str, px: int | None = None) -> bytes:
         """JPEG of the newest positions, upright; from any thread, also while the robot moves.
 
         Raises:
             NotFoundError: No such camera.
+            ConfigError: A size that cannot be drawn.
             RobotError: No graphics, or closed.
         """
         return encode_jpeg(self.picture(camera, px))
@@ -171,34 +173,34 @@ class World:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _position(self, name: str) -> np.ndarray:
+    def _position(self, name: str, moment: Snapshot) -> np.ndarray:
         slot = self._slots[name]
         if slot.qpos < 0:
             return from_world(self._model.body_pos[slot.body])
-        return from_world(self._engine.data.qpos[slot.qpos : slot.qpos + 3])
+        return from_world(moment.qpos[slot.qpos : slot.qpos + 3])
 
-    def _upright(self, name: str) -> float:
+    def _upright(self, name: str, moment: Snapshot) -> float:
         slot = self._slots[name]
         if slot.qpos < 0:
             return 1.0
-        _, x, y, _ = self._engine.data.qpos[slot.qpos + 3 : slot.qpos + 7]
+        _, x, y, _ = moment.qpos[slot.qpos + 3 : slot.qpos + 7]
         return float(1 - 2 * (x * x + y * y))
 
-    def _touching(self) -> dict[str, int]:
+    def _touching(self, moment: Snapshot) -> dict[str, int]:
         """Which fingertips touch which object: 1 left, 2 right, 3 both."""
-        contacts = self._engine.data.contact
         owner = {slot.geoms[0]: name for name, slot in self._slots.items() if slot.qpos >= 0}
         touching: dict[str, int] = {}
-        for pair in np.asarray(contacts.geom).reshape(-1, 2):
+        for pair in moment.contacts.tolist():
             for pad, other in (pair, pair[::-1]):
                 if pad in self._places.pads and other in owner:
                     bit = 1 << self._places.pads.index(pad)
                     touching[owner[other]] = touching.get(owner[other], 0) | bit
         return touching
 
-    def _support(self, thing: SceneObject, position: np.ndarray, positions: dict[str, np.ndarray]) -> str | None:
+    def _support(self, thing: SceneObject, positions: dict[str, np.ndarray], upright: float) -> str | None:
         """What it lies on, from positions alone: what sleeps has no contacts."""
-        lowest = position[2] - _half_height(thing, self._upright(thing.name))
+        position = positions[thing.name]
+        lowest = position[2] - _half_height(thing, upright)
         if lowest < _FLOOR_M:
             return "floor"
         for other in self.scene.objects:
