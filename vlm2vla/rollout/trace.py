@@ -104,7 +104,9 @@ class Trace:
         if len(group) > 1:
             rows = np.vstack([action_form.parse(chunk).rows for _, _, _, chunk in group])
             text = action_form.verbalize(ActionChunk(rows))
-            plan, source = verbalize_plan(plan_of(seven(rows), settle_s=0.0)), "kinematic"
+            before = float(self.commands[start - 1][6]) if start else None
+            plan = verbalize_plan(plan_of(seven(rows), gripper_before=before, settle_s=0.0))
+            source = "kinematic"
         return AnnotatedSubtask(
             uid=f"s{number}-{episode_id[-6:]}",
             text=driving.subtask or self.instruction,
