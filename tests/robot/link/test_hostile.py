@@ -108,7 +108,7 @@ def test_what_waits_for_a_slow_camera_is_not_carried_out_afterwards(serving, raw
             time.sleep(0.5)
             return super().observe()
 
-    served = serving(SlowCamera(images={}))
+    served = serving(SlowCamera(images={}), stop_after_s=5.0, runstop_after_s=10.0)
     driver, other = raw(served), raw(served, "ben")
     session, lease = driver.drive()
     driver.control.send(wire.encode(wire.Look(5, "")))

@@ -24,10 +24,10 @@ class RobotServerConfig:
     """Port of actions and views; 0 takes a free one."""
     heartbeat_port: int = PORT + 1
     """Port of the heartbeat; 0 takes a free one."""
-    stop_after_s: float = 0.4
-    """The driver's heartbeat is lost this long: soft stop."""
+    stop_after_s: float = 0.35
+    """The driver's heartbeat is lost this long: soft stop; stopping takes time too, and half a second is all there is."""
     runstop_after_s: float = 1.9
-    """The driver's heartbeat is lost this long: run-stop."""
+    """The driver's heartbeat is lost this long: run-stop (pressed within two seconds)."""
     stop_limit_s: float = 1.0
     """A stop that the robot has not confirmed after this long has failed: run-stop."""
     max_act_s: float = 20.0

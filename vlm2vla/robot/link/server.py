@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 # A turn of a loop handles at most so many messages, so that a flood cannot keep it from its other duties.
 _PER_TURN = 64
-_HEARTBEAT_POLL_MS = 20
+_HEARTBEAT_POLL_MS = 10
 
 
 class RobotServer:
