@@ -25,7 +25,7 @@ class RobotServerConfig:
     heartbeat_port: int = PORT + 1
     """Port of the heartbeat; 0 takes a free one."""
     stop_after_s: float = 0.35
-    """The driver's heartbeat is lost this long: soft stop; stopping takes time too, and half a second is all there is."""
+    """The driver's heartbeat is lost this long: soft stop. Stopping takes time too; half a second is all there is."""
     runstop_after_s: float = 1.9
     """The driver's heartbeat is lost this long: run-stop (pressed within two seconds)."""
     stop_limit_s: float = 1.0
