@@ -194,6 +194,8 @@ class RecordConfig:
     """How many episodes; seeds at which the expert fails are left out."""
     seed: int = 0
     """Seed of the first one; equal seeds give equal states and actions."""
+    compact: bool = False
+    """Small videos rather than quick random reads: for data sets that travel."""
 
 
 @dataclass(frozen=True)

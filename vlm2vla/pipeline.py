@@ -261,7 +261,7 @@ def record(config: RecordConfig, workspace: Workspace, progress: Progress = None
         config.count,
         config.seed,
         open_world=World,
-        write=lambda episodes: write_lerobot(config.out, ((episode, []) for episode in episodes)),
+        write=lambda episodes: write_lerobot(config.out, ((each, []) for each in episodes), compact=config.compact),
         progress=progress,
     )
 

@@ -82,6 +82,7 @@ def write_lerobot(
     *,
     subtask_columns: bool = False,
     cameras: Sequence[str] | None = None,
+    compact: bool = False,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> LeRobotWriteResult:
     """Write a LeRobot v3.0 data set.
@@ -93,6 +94,7 @@ def write_lerobot(
         subtask_columns: Also write `subtask_index` and `subtasks.parquet` as lerobot 0.4.4 to 0.5.1 read them.
         cameras: Cameras to write; by default those of the first hundred episodes. Where an episode lacks one, its
             frames are black, as in the Bridge release itself.
+        compact: Small videos rather than quick random reads: for data sets that travel.
         progress: Called with the number of episodes written.
 
     Raises:
@@ -113,7 +115,7 @@ def write_lerobot(
         raise ExportError(f"cannot write to {out.parent}: {error}") from error
     writer = None
     try:
-        writer = _Writer(part, head, cameras, subtask_columns)
+        writer = _Writer(part, head, cameras, subtask_columns, compact)
         for number, (episode, rows) in enumerate(chain(head, stream), start=1):
             writer.add(episode, rows)
             if progress is not None:
@@ -140,8 +142,10 @@ class _Writer:
         head: Sequence[tuple[Episode, Sequence[LanguageRow]]],
         cameras: Sequence[str] | None,
         subtask_columns: bool,
+        compact: bool,
     ):
         first = head[0][0]
+        self._compact = compact
         self._root, self._robot, self._rate_hz = root, first.embodiment, first.rate_hz
         self._tasks: dict[str, int] = {}
         self._subtasks: dict[str, int] | None = {} if subtask_columns else None
@@ -221,6 +225,7 @@ class _Writer:
             first.image(0, name).size,
             self._rate_hz,
             _VIDEO_MB << 20,
+            compact=self._compact,
         )
 
     def _table(self, episode: Episode, rows: list[LanguageRow]) -> pa.Table:

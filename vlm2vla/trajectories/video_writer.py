@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # A key frame every second frame keeps random reads cheap, which training does all the time.
 _OPTIONS = {"g": "2", "bf": "0", "crf": "20", "preset": "veryfast"}
+# For data sets that travel: a fifth of the size, and slower to read out of order.
+_COMPACT = {"g": "15", "bf": "0", "crf": "29", "preset": "slow"}
 _STATS_FRAMES = 8
 
 
@@ -41,7 +43,15 @@ class Clip:
 class CameraWriter:
     """Writes the frames of one camera."""
 
-    def __init__(self, place: Callable[[int], Path], size: tuple[int, int], rate_hz: float, max_bytes: int):
+    def __init__(
+        self,
+        place: Callable[[int], Path],
+        size: tuple[int, int],
+        rate_hz: float,
+        max_bytes: int,
+        *,
+        compact: bool = False,
+    ):
         """Prepare; the first file is opened with the first episode.
 
         Args:
@@ -49,7 +59,9 @@ class CameraWriter:
             size: (width, height) of the frames; odd sizes lose a row or column, for H.264 needs even ones.
             rate_hz: Frames per second.
             max_bytes: A file that is larger is full, and the next episode starts another.
+            compact: Small files rather than quick random reads.
         """
+        self._options = _COMPACT if compact else _OPTIONS
         self.size = size[0] - size[0] % 2, size[1] - size[1] % 2
         self._place, self._rate, self._max_bytes = place, Fraction(rate_hz).limit_denominator(1001), max_bytes
         self._file, self._frames = -1, 0
@@ -100,7 +112,7 @@ class CameraWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._container = av.open(str(path), "w")
-            self._stream = self._container.add_stream("libx264", rate=self._rate, options=_OPTIONS)
+            self._stream = self._container.add_stream("libx264", rate=self._rate, options=dict(self._options))
         except (OSError, ValueError) as error:
             raise ExportError(f"cannot write video {path}: {error}") from error
         self._stream.width, self._stream.height = self.size
