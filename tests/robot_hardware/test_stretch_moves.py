@@ -222,10 +222,3 @@ def test_the_head_points(driver, re1):
     driver.call("point_head", -0.5, -0.3)
     assert until(lambda: abs(driver.call("body", "head.motors.head_pan.status.pos") + 0.5) < 0.02)
     assert until(lambda: abs(driver.call("body", "head.motors.head_tilt.status.pos") + 0.3) < 0.02)
-
-
-def test_a_clock_that_is_set_forward_changes_nothing(driver):
-    driver.call("shift_clock", 3600.0)
-    time.sleep(1.0)
-    assert driver.call("status")["ready"]
-    assert driver.call("act", row(dx=0.02))["outcome"] == "reached"

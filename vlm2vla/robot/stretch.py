@@ -13,6 +13,8 @@ refused. Releasing the run-stop: likewise. Nothing here has moved a real robot y
 """
 
 import contextlib
+import functools
+import inspect
 import logging
 import signal
 import threading
@@ -313,6 +315,7 @@ def _start_body() -> Any:
             "is this the robot's computer, with HELLO_FLEET_PATH and HELLO_FLEET_ID set?"
         ) from error
     try:
+        _let_any_thread_free_the_lock()
         body = Robot()
         # With asyncio, one mute board blocks the loop of all, and whoever holds a port's lock then (even the power
         # board's) never gives it back: no command and no run-stop would get through. It also cuts long commands.
@@ -335,6 +338,14 @@ def _start_body() -> Any:
     raise RobotError(
         f"the Stretch does not start; no answer from: {', '.join(silent) or 'a board'}. Check power and cables"
     )
+
+
+def _let_any_thread_free_the_lock() -> None:
+    """Newer filelock releases only on the thread that acquired; `close` may come from another one."""
+    from stretch_body import hello_utils
+
+    if "thread_local" in inspect.signature(hello_utils.FileLock.__init__).parameters:
+        hello_utils.FileLock = functools.partial(hello_utils.FileLock, thread_local=False)
 
 
 def _port_in(error: BaseException) -> str:
