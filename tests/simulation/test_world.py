@@ -64,6 +64,15 @@ def test_pictures_are_the_same_for_the_same_state_and_differ_between_scenes(worl
     assert np.abs(first.astype(int) - other).mean() > 5
 
 
+def test_a_reused_world_shows_what_a_fresh_one_shows(world, mesh_folder):
+    world.picture("external")  # the graphics exist before the scene changes
+    scene = make_scene(21, require=SceneNeeds(containers=2, cards=3))
+    world.reset(scene)
+    with World(scene, cache=mesh_folder) as fresh:
+        for camera in ("external", "head"):
+            assert np.array_equal(world.picture(camera), fresh.picture(camera))
+
+
 def test_unknown_camera_is_named(world):
     with pytest.raises(NotFoundError, match="wrist.*external"):
         world.render("wrist")

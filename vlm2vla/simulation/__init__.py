@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # Software rendering without a screen, unless somebody chose otherwise. MuJoCo looks at this when it is loaded.
 if sys.platform == "linux":
     os.environ.setdefault("MUJOCO_GL", "egl")
+    # Small pictures are drawn quickest by one thread, all the more with several simulations side by side.
+    os.environ.setdefault("LP_NUM_THREADS", "1")
 
 __all__ = [
     "Kind",

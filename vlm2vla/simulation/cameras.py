@@ -26,6 +26,7 @@ SMALLEST_PX = 32
 
 # Drawn so many times larger and averaged: smooth edges at a fraction of what multisampling costs in software.
 _OVERSAMPLING = 2
+_OVERSAMPLED_PX = 320  # larger pictures are for people, and quick
 
 # Dark discs of these relative sizes, one over the other, make the soft edge of a spot.
 _RINGS = (1.30, 1.15, 1.0, 0.85, 0.65)
@@ -97,6 +98,8 @@ class Darkroom:
 
         def job() -> object:
             result = write()
+            # With sleeping switched on, positions of what is fixed (table, cards) are computed only once per data.
+            self._data = mujoco.MjData(self._model)
             for name in textures:
                 mujoco.mjr_uploadTexture(self._model, self._context, self._model.texture(name).id)
             return result
@@ -181,7 +184,7 @@ class Darkroom:
             model, data, self._option, self._perturb, self._view, mujoco.mjtCatBit.mjCAT_ALL, self._scene
         )
         self._add_shades(data)
-        factor = _OVERSAMPLING if px * _OVERSAMPLING <= LARGEST_PX else 1
+        factor = _OVERSAMPLING if px <= _OVERSAMPLED_PX else 1
         height, width = (int(round(px * share)) * factor for share in camera.shape)
         viewport = mujoco.MjrRect(0, 0, width, height)
         mujoco.mjr_render(viewport, self._scene, self._context)

@@ -48,8 +48,8 @@ def _cloth(rng: np.random.Generator, colour: tuple[float, ...]) -> np.ndarray:
 
 def _marble(rng: np.random.Generator) -> np.ndarray:
     rows, columns = np.indices((TABLE_PX, TABLE_PX)) / TABLE_PX
-    veins = np.abs(np.sin(5 * np.pi * (rows + 0.6 * columns) + 2.2 * _noise(rng, 7, 7)))
-    share = 0.16 * (1 - veins) ** 3 + 0.02 * _noise(rng, 40, 40)
+    veins = np.abs(np.sin(3 * np.pi * (rows + 0.6 * columns) + 0.9 * _noise(rng, 6, 6) + 0.25 * _noise(rng, 30, 30)))
+    share = 0.14 * (1 - veins) ** 6 + 0.015 * _noise(rng, 40, 40)
     return np.array((0.84, 0.83, 0.82)) - share[..., None]
 
 
