@@ -92,6 +92,21 @@ def test_what_is_pushed_away_is_followed(tiny_world):
     assert score.success
 
 
+def test_closes_where_something_stops_the_way_down(tiny_world):
+    class Blocked(tiny_world):
+        def servo(self, row, seconds):
+            result = super().servo(row, seconds)
+            self.ee[2] = max(self.ee[2], self.floor if not self.held else 0.0)
+            return result
+
+    scene, task = make_task("pick-up", 2)
+    world = Blocked(scene)
+    world.floor = world.at[task.target][2] + 0.03
+    steps, _, score = drive(world, task, scene, 2, mistakes=False)
+    assert score.success
+    assert [step.phase for step in steps].count("descend") < 20
+
+
 def test_gives_up_on_what_cannot_be_grasped(tiny_world):
     scene, task = make_task("pick-up", 3)
     world = tiny_world(scene)

@@ -103,6 +103,9 @@ def test_what_was_recorded_before_the_simulator_broke_is_kept(tiny_world):
     assert "diverged" in recording.verdict.message
     assert len(recording.episode) > 8
     assert len(recording.episode.cameras["external"]) == len(recording.episode)
+    # It broke in mid-motion: the last command led nowhere that was seen.
+    assert recording.episode.commands[-2, :3].any()
+    assert not recording.episode.commands[-1, :6].any()
 
 
 def test_only_what_the_expert_solves_is_recorded(tiny_world):

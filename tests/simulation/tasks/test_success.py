@@ -47,6 +47,16 @@ def test_success_is_about_now_and_milestones_about_ever(placed, changed):
     assert result.partial < 1
 
 
+def test_what_was_dropped_again_has_less_than_full_credit(tiny_world, changed):
+    scene, task = make_task("pick-up", 5)
+    start = tiny_world(scene).state()
+    high = changed(start, task.target, held=True, position=up(start, task.target, 0.1))
+    result = score(task, start, [high, start])
+    assert result.lifted
+    assert not result.success
+    assert 2 / 3 < result.partial < 1
+
+
 def test_held_without_height_is_not_lifted(tiny_world, changed):
     scene, task = make_task("pick-up", 5)
     start = tiny_world(scene).state()
