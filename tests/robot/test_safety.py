@@ -59,7 +59,7 @@ def depth(point, box, margin=0.01):
 
 
 @pytest.mark.parametrize("clamp", RULES)
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(action=anything, place=places, previous=st.none() | st.lists(tame, min_size=7, max_size=7).map(np.array))
 def test_nothing_outside_the_bounds_ever_passes(clamp, action, place, previous):
     rules = RULES[clamp]

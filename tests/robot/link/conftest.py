@@ -66,6 +66,8 @@ def serving(keys):
         events = []
         robot = robot or ScriptedRobot(speed_m_s=0.02, images={"above": b"\xff\xd8 picture"})
         robot._on_stop = lambda kind: events.append((kind, time.monotonic()))
+        # Tests that are not about time give a busy computer more of it.
+        settings = {"stop_after_s": 1.2, **settings}
         config = RobotServerConfig(keys.robot.secret, keys.allow, port=0, heartbeat_port=0, **settings)
         server = RobotServer(config, RobotSetup(robot, emergency or robot.press_runstop))
         thread = threading.Thread(target=server.run, daemon=True)
@@ -87,6 +89,7 @@ def link(keys):
     links = []
 
     def connect(served, who="anna", *, clock=time.monotonic, **settings):
+        settings = {"lost_after_s": 1.2, **settings}
         config = RobotLinkConfig(
             getattr(keys, who).secret,
             keys.robot.public,

@@ -12,9 +12,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from vlm2vla.robot.link import LinkRobot, RobotLinkConfig
+from vlm2vla.robot.link import LinkRobot, RobotLinkConfig, RobotServerConfig
 from vlm2vla.robot.scripted import ScriptedRobot
 
+AS_SHIPPED = {"stop_after_s": RobotServerConfig.stop_after_s}
 FAR = np.array([0.05, 0, 0, 0, 0, 0, 1.0])
 
 DRIVER = """
@@ -71,8 +72,8 @@ def process():
 def driven_from_another_process(serving, keys, process):
     """`start(robot)` serves a robot and lets another process move it; returns both, in mid-motion."""
 
-    def start(robot=None, **settings):
-        served = serving(robot, **settings)
+    def start(robot=None):
+        served = serving(robot, **AS_SHIPPED)
         server = served.server
         client = process(DRIVER, keys.anna.secret, keys.robot.public, server.port, server.heartbeat_port)
         assert client.stdout.readline() == "driving\n"
@@ -298,7 +299,7 @@ def test_a_driver_that_does_not_let_go_cannot_keep_the_server_alive(process, key
 
 
 def test_a_cable_that_is_pulled_stops_the_robot_and_the_link_comes_back(serving, link, until, measured):
-    served = serving()
+    served = serving(**AS_SHIPPED)
     cable = Cable(served.server)
     robot = link(SimpleNamespace(server=SimpleNamespace(port=cable.ports[0], heartbeat_port=cable.ports[1])))
     results = []

@@ -10,7 +10,9 @@ ANNA, BEN = b"a" * 40, b"b" * 40
 
 @pytest.fixture
 def gate(tmp_path):
-    return Gate(RobotServerConfig(tmp_path, tmp_path, stop_after_s=0.4), {ANNA: "anna", BEN: "ben"}, 100.0)
+    return Gate(
+        RobotServerConfig(tmp_path, tmp_path, stop_after_s=0.4, runstop_after_s=1.9), {ANNA: "anna", BEN: "ben"}, 100.0
+    )
 
 
 def test_silence_of_the_driver_asks_for_a_stop_and_then_for_a_run_stop_once_each(gate):

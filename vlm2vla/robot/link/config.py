@@ -26,7 +26,7 @@ class RobotServerConfig:
     """Port of the heartbeat; 0 takes a free one."""
     stop_after_s: float = 0.35
     """The driver's heartbeat is lost this long: soft stop. Stopping takes time too; half a second is all there is."""
-    runstop_after_s: float = 1.9
+    runstop_after_s: float = 1.8
     """The driver's heartbeat is lost this long: run-stop (pressed within two seconds)."""
     stop_limit_s: float = 1.0
     """A stop that the robot has not confirmed after this long has failed: run-stop."""

@@ -84,6 +84,7 @@ class RobotServer:
             self.body.run()
         finally:
             self._closed.set()
+            self._wake()
             for thread in threads:
                 thread.join()
             self._let_go()
@@ -159,10 +160,12 @@ class RobotServer:
     def _reply(self, to: bytes, message: wire.Message) -> None:
         """Answer from any thread."""
         self._out.put((to, wire.encode(message)))
-        try:
+        self._wake()
+
+    def _wake(self) -> None:
+        # Full: the loop is awake anyway. Closed: nobody is left to answer.
+        with contextlib.suppress(OSError):
             os.write(self._wake_in, b".")
-        except (BlockingIOError, OSError):  # full: the loop is awake anyway; closed: nobody is left to answer
-            return
 
     def _send_out(self) -> None:
         with contextlib.suppress(BlockingIOError):
