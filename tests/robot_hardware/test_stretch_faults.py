@@ -31,11 +31,13 @@ def begin_lowering(bench, driver):
 
 @pytest.fixture
 def bench(make_bench):
-    bench = make_bench()
-    bench.driver = bench.drive(**LIMITS)
-    result = bench.driver.call("act", row())  # the gripper is open from here on
-    assert result["outcome"] == "reached", result
-    return bench
+    for _ in range(3):  # on an overloaded computer, boards may answer too late even for these limits
+        bench = make_bench()
+        bench.driver = bench.drive(**LIMITS)
+        result = bench.driver.call("act", row())  # the gripper is open from here on
+        if result["outcome"] == "reached":
+            return bench
+    pytest.fail(f"a healthy robot does not move: {result}")
 
 
 @pytest.mark.parametrize("board", ["lift", "arm", "left"])
@@ -164,6 +166,13 @@ def test_a_robot_with_a_silent_board_does_not_start_and_the_board_is_named(make_
     error = bench.attempt().greeting["error"]
     assert time.monotonic() - begin < 30
     assert {"lift": "lift", "pimu": "pimu", "wrist": "end_of_arm"}[board] in error
+
+
+def test_a_status_thread_of_stretch_body_that_died_is_a_fault(bench):
+    bench.driver.call("set_body", "head.step_sentry", None)
+    assert until(lambda: not bench.driver.call("status")["ready"])
+    assert "SystemMonitorThread" in bench.driver.call("status")["problems"][0]
+    assert bench.driver.call("act", row(dx=0.02))["outcome"] == "fault"
 
 
 def test_a_second_driver_is_told_that_there_is_a_first(bench):

@@ -114,7 +114,12 @@ class StretchDriver:
 
     @property
     def broken(self) -> str:
-        """Why no command can be sent, in words: one hangs. Empty while all is well."""
+        """Why nothing can be sent or trusted any more, in words. Empty while all is well."""
+        robot = self.robot
+        for thread in (robot.non_dxl_thread, robot.dxl_end_of_arm_thread, robot.sys_thread):
+            if not thread.is_alive() and not self._closing.is_set():
+                # The last one also lets the servos go at a run-stop, and keeps them from overheating.
+                return f"{thread.name} of stretch_body died: start the robot server again"
         since = self._pushing_since_s
         if since is None or time.monotonic() - since < self.config.push_s:
             return ""
