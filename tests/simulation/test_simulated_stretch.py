@@ -174,3 +174,23 @@ def test_a_reset_under_way_of_a_motion_stops_it_first(world):
     driver.join(timeout=5)
     assert outcomes[0].outcome == "stopped"
     assert world.state().time_s == 0
+
+
+def test_the_arm_does_not_go_through_the_edge_of_the_table(world):
+    for _ in range(3):
+        act(world, dx=-0.06)  # back, in front of the table
+    height = world.state().ee[2] - world.scene.table_height_m
+    act(world, dz=-0.08 - height)  # palm as high as the table top
+    result = act(world, dx=0.2)
+    assert result.outcome == "contact"
+    assert "arm" in result.message
+    assert result.measured[0] < 0.17
+    assert act(world, dx=-0.03).outcome == "reached"
+
+
+def test_gripper_opening_is_measured_and_closing_on_nothing_is_reached(world):
+    for command in (0.0, 1.0, 0.4):
+        result = act(world, gripper=command)
+        assert result.outcome == "reached"
+        assert result.measured[6] == pytest.approx(command, abs=0.02)
+    assert world.state().gripper_open == pytest.approx(0.4, abs=0.02)

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -153,3 +156,38 @@ def test_subscribers_are_served_at_their_rate_in_simulated_time(world):
     world.wait(1.0)
     assert len(times) == 10
     assert np.diff(times) == pytest.approx(0.2, abs=0.021)
+
+
+_TRIAL = """
+import hashlib, sys
+from pathlib import Path
+import numpy as np
+from vlm2vla.simulation import World, make_scene
+with World(make_scene(17), cache=Path(sys.argv[1])) as world:
+    digest = hashlib.sha256()
+    for way in np.random.default_rng(5).uniform(-0.04, 0.04, (15, 3)):
+        action = np.array([*way, 0, 0, 0, 1])
+        result = world.robot.act(action)
+        digest.update(world.qpos.tobytes() + result.measured.tobytes() + world.render("external"))
+print(digest.hexdigest())
+"""
+
+
+def test_another_process_sees_the_same_states_and_pictures(mesh_folder):
+    command = [sys.executable, "-c", _TRIAL, str(mesh_folder)]
+    runs = [subprocess.run(command, capture_output=True, text=True, check=True, timeout=60) for _ in range(2)]
+    assert len(runs[0].stdout) > 60
+    assert runs[0].stdout == runs[1].stdout
+
+
+def test_without_graphics_everything_but_pictures_works(mesh_folder, monkeypatch):
+    def broken(size):
+        raise ImportError("libEGL is missing")
+
+    monkeypatch.setattr("vlm2vla.simulation.cameras._gl_context", broken)
+    with World(make_scene(1), cache=mesh_folder) as world:
+        for _ in range(2):
+            with pytest.raises(RobotError, match="libEGL is missing.*make system"):
+                world.render("external")
+        world.reset(make_scene(2))
+        assert world.robot.act(np.array([0.02, 0, 0, 0, 0, 0, 1])).outcome == "reached"

@@ -73,6 +73,7 @@ class Darkroom:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         self._closed = False
+        self._trouble: RobotError | None = None
         self._shades: tuple[tuple[int, float, float], ...] = ()
         self._ground = 0.0
         self.frames = 0
@@ -93,7 +94,7 @@ class Darkroom:
 
     def change(self, write: Callable[[], object], textures: tuple[str, ...]) -> object:
         """Run `write`, which changes the model, while nothing is being drawn; then send the named textures on."""
-        if self._thread is None:
+        if self._thread is None or self._trouble is not None:
             return write()  # a context that is made later takes all textures from the model
 
         def job() -> object:
@@ -137,21 +138,20 @@ class Darkroom:
         try:
             with _CREATING:
                 self._open()
-            trouble = None
         except Exception as error:  # whatever the driver throws: every picture that is asked for says so
-            trouble = RobotError(
+            self._trouble = RobotError(
                 f"no graphics for the simulator: {error}. Install libegl1 and libgl1-mesa-dri (make system)"
             )
         while (item := self._jobs.get()) is not None:
             job, done = item
-            if trouble is not None:
-                done.set_exception(trouble)
+            if self._trouble is not None:
+                done.set_exception(self._trouble)
                 continue
             try:
                 done.set_result(job())
             except Exception as error:
                 done.set_exception(error)
-        if trouble is None:
+        if self._trouble is None:
             self._context.free()
             self._gl.free()
 
