@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 from tqdm import tqdm
@@ -27,6 +27,7 @@ from vlm2vla.config import (
     TrialsConfig,
 )
 from vlm2vla.errors import VLM2VLAError
+from vlm2vla.robot.link.config import RobotServerConfig
 from vlm2vla.workspace import Workspace
 
 # Flags of several configs stand side by side: --max-cost, not --gemini.max-cost.
@@ -192,6 +193,59 @@ def rollout(config: Flat[TrialsConfig] = TrialsConfig(), common: Flat[Common] = 
     return Done(report.to_json())
 
 
+@dataclass(frozen=True)
+class RobotKeys:
+    """A pair of keys for one end of the link."""
+
+    name: str
+    """Who it is for, such as anna or stretch-1034."""
+    folder: Path = Path("~/.vlm2vla/keys")
+    """Where it is written; only the .key file may leave this computer."""
+
+
+@dataclass(frozen=True)
+class ServedRobot:
+    """Which robot is served."""
+
+    robot: Literal["stretch", "simulated"] = "stretch"
+    """stretch: the Stretch that this computer is part of; simulated: a simulated one, to try the link."""
+    cameras: tuple[str, ...] = ()
+    """name=device each, such as external=/dev/video4 head=d435i; what is found when empty."""
+    seed: int = 0
+    """simulated: seed of the scene."""
+
+
+def robot_keys(config: Flat[RobotKeys], common: Flat[Common] = Common()) -> Done:
+    """Make a pair of keys for the link between studio and robot."""
+    from vlm2vla.robot.link import make_keys
+
+    files = make_keys(config.folder, config.name)
+    _say(f"secret, stays here: {files.secret}\npublic, goes to the other computer: {files.public}")
+    return Done({"secret": str(files.secret), "public": str(files.public)})
+
+
+def robot_server(
+    config: Flat[RobotServerConfig], robot: Flat[ServedRobot] = ServedRobot(), common: Flat[Common] = Common()
+) -> Done:
+    """Serve the robot of this computer to studios that hold an allowed key, until Ctrl-C."""
+    from vlm2vla.robot.link import RobotSetup, serve
+
+    def make_robot() -> RobotSetup:
+        if robot.robot == "simulated":
+            from vlm2vla.simulation import World, make_scene
+
+            body = World(make_scene(robot.seed), speed=1.0).robot
+        else:
+            from vlm2vla.robot.cameras import open_cameras
+            from vlm2vla.robot.stretch import connect_stretch
+
+            body = connect_stretch(cameras=open_cameras(robot.cameras))
+        return RobotSetup(body, body.press_runstop)
+
+    serve(config, make_robot, on_ready=lambda server: _say(f"serving on {config.host}:{server.port}; Ctrl-C ends it"))
+    return Done({"served": robot.robot})
+
+
 COMMANDS: dict[str, Callable[..., Done]] = {
     "import": import_,
     "annotate": annotate,
@@ -200,6 +254,8 @@ COMMANDS: dict[str, Callable[..., Done]] = {
     "survival": survival,
     "record": record,
     "rollout": rollout,
+    "robot-keys": robot_keys,
+    "robot-server": robot_server,
 }
 
 
