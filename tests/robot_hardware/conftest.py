@@ -19,7 +19,7 @@ HAS_STRETCH_BODY = importlib.util.find_spec("stretch_body") is not None
 # Without stretch_body these files cannot even be imported; test_needs_stretch_body.py says so in one skip.
 collect_ignore = [] if HAS_STRETCH_BODY else [f.name for f in Path(__file__).parent.glob("test_stretch_*.py")]
 
-CALM = {"stale_s": 0.8, "servo_stale_s": 1.5}
+CALM = {"stale_s": 2.5, "servo_stale_s": 3.5}
 """A busy computer makes late answers; only the tests of staleness use the limits of the real thing."""
 
 

@@ -11,7 +11,8 @@ from tests.robot_hardware.fleet import RAD_PER_M
 @pytest.fixture
 def driver(shared_bench):
     re1 = shared_bench.re1
-    shared_bench.driver.call("act", row(dx=0.2 - re1.arm_m, dz=0.6 - re1.lift_m), 20.0)
+    result = shared_bench.driver.call("act", row(dx=0.2 - re1.arm_m, dz=0.6 - re1.lift_m), 20.0)
+    assert result["outcome"] == "reached", result
     yield shared_bench.driver
     for stepper in re1.steppers:
         stepper.resumes_after_runstop = False
