@@ -11,7 +11,7 @@ SYSTEM_PACKAGES := chromium libegl1 libgl1-mesa-dri
 ROBOT := .venv-robot
 ROBOT_PACKAGES := libusb-1.0-0
 
-.PHONY: help setup system studio test test-robot check fast browser bench screenshots format clean
+.PHONY: help setup system studio test test-robot check fast browser bench screenshots sample format clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -68,6 +68,12 @@ bench: setup  ## speeds as ratios, measured side by side
 
 screenshots: setup system  ## retake the pictures of the README
 	$(BIN)/python -m tests.browser.screenshots
+
+sample: setup  ## record the sample episodes of a fresh studio again (commit them rarely)
+	rm -rf assets/sample
+	$(BIN)/python -m vlm2vla record --task pick-up --count 10 --seed 100 --compact --out assets/sample/pick-up
+	$(BIN)/python -m vlm2vla record --task pick-and-place --count 8 --seed 200 --compact --out assets/sample/pick-and-place
+	$(BIN)/python -m vlm2vla record --task pick-place-lift --count 6 --seed 300 --compact --out assets/sample/pick-place-lift
 
 format: setup  ## let ruff tidy up
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

@@ -18,10 +18,13 @@ def main(config: StudioConfig, workspace: Path | None = None) -> None:
     folder = Workspace.open(workspace)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported, so before ui.server
     os.environ["GRADIO_TEMP_DIR"] = str(folder.root / "tmp")
-    from ui.server import create_app, log_to
+    from ui.server import ASSETS, create_app, log_to
+    from vlm2vla.review.sample import open_sample
 
     config = replace(config, password=config.password or os.environ.get("VLM2VLA_PASSWORD", ""))
     log_to(folder)
+    if config.sample:
+        open_sample(ASSETS / "sample", folder)
     app = create_app(folder, config)
     sys.stderr.write(
         f"VLM2VLA Studio on http://{config.host}:{config.port} (workspace {folder.root}); Ctrl-C stops it\n"

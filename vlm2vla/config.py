@@ -210,3 +210,5 @@ class StudioConfig:
     """Password that everybody must give, with a name of their choice (or set VLM2VLA_PASSWORD)."""
     allow_hosts: tuple[str, ...] = ()
     """Further host names under which browsers may reach the studio."""
+    sample: bool = True
+    """Open an empty workspace on the sample episodes that ship."""

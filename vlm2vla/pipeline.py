@@ -32,6 +32,7 @@ from vlm2vla.dataset import (
     completed_sample,
     direction_sample,
     export_lerobot,
+    recorded_rows,
     write_ecot,
     write_parquet,
     write_sharegpt,
@@ -261,7 +262,9 @@ def record(config: RecordConfig, workspace: Workspace, progress: Progress = None
         config.count,
         config.seed,
         open_world=World,
-        write=lambda episodes: write_lerobot(config.out, ((each, []) for each in episodes), compact=config.compact),
+        write=lambda episodes: write_lerobot(
+            config.out, ((each, recorded_rows(each)) for each in episodes), compact=config.compact
+        ),
         progress=progress,
     )
 

@@ -6,7 +6,7 @@ reader of recordings: the pipeline hands in labelled episodes, extra samples and
 
 from vlm2vla.dataset.conversations import ExtraSamples
 from vlm2vla.dataset.ecot import write_ecot
-from vlm2vla.dataset.lerobot_language import LabelledRun, export_lerobot, labelled_runs, language_rows
+from vlm2vla.dataset.lerobot_language import LabelledRun, export_lerobot, labelled_runs, language_rows, recorded_rows
 from vlm2vla.dataset.manifest import Manifest, read_manifest
 from vlm2vla.dataset.parquet import write_parquet
 from vlm2vla.dataset.samples import ImageRef, Sample, completed_sample, direction_sample, rows_of, samples_of
@@ -28,6 +28,7 @@ __all__ = [
     "labelled_runs",
     "language_rows",
     "read_manifest",
+    "recorded_rows",
     "rows_of",
     "samples_of",
     "select",

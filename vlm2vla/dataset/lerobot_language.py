@@ -94,6 +94,15 @@ def language_rows(annotated: AnnotatedEpisode, episode: Episode, *, whole: bool 
     return sorted(rows, key=lambda row: (row["timestamp"], row["style"], row["role"]))
 
 
+def recorded_rows(episode: Episode) -> list[LanguageRow]:
+    """Rows of `language_persistent` of a recording that knows its subtasks and has no annotation."""
+    rows = [_row("user", "task_aug", text, 0.0) for text in episode.paraphrases]
+    for subtask in episode.subtasks:
+        seconds = float(np.float32(subtask.start_step / episode.rate_hz))
+        rows.append(_row("assistant", "subtask", subtask.text, seconds))
+    return sorted(rows, key=lambda row: (row["timestamp"], row["style"], row["role"]))
+
+
 def numbered(annotated: AnnotatedEpisode, separator: str) -> str:
     """All subtasks as a numbered list."""
     return separator.join(

@@ -17,6 +17,7 @@ import mujoco
 import numpy as np
 
 from vlm2vla.errors import ConfigError, NotFoundError, RobotError
+from vlm2vla.simulation.libraries import load_in_order
 from vlm2vla.simulation.model import Slot
 from vlm2vla.simulation.robot_body import DRAWN, FINGERS
 from vlm2vla.simulation.room import LARGEST_PX
@@ -218,6 +219,7 @@ class Darkroom:
 
 def _gl_context(size: int):
     """A graphics context without a screen, unless MUJOCO_GL chose otherwise before MuJoCo was loaded."""
+    load_in_order()
     if sys.platform == "linux" and os.environ.get("MUJOCO_GL", "egl") == "egl":
         # By name: `mujoco.GLContext` would open a window where somebody imported MuJoCo before this package.
         from mujoco.egl import GLContext
