@@ -67,7 +67,7 @@ bench: setup  ## speeds as ratios, measured side by side
 	$(BIN)/python -m bench
 
 screenshots: setup system  ## retake the pictures of the README
-	$(BIN)/python -m tests.browser.screenshots
+	$(BIN)/python -m tests.browser.screenshots --data assets/sample
 
 sample: setup  ## record the sample episodes of a fresh studio again (commit them rarely)
 	rm -rf assets/sample
@@ -79,4 +79,4 @@ format: setup  ## let ruff tidy up
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 clean:  ## forget the virtual environment and caches
-	rm -rf .venv .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-robot .pytest_cache .ruff_cache *.egg-info

@@ -3,6 +3,7 @@
 The spoilt ones are there so that the checks have something to show; their history says so.
 """
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -48,8 +49,8 @@ def _spoil(kind: int, head: Revision, episode: Episode, store: AnnotationStore) 
 
 def _turned_plan(annotated: AnnotatedEpisode, episode: Episode) -> tuple[AnnotatedEpisode, str]:
     first = annotated.subtasks[0]
-    words = [_OPPOSITE.get(word.strip(","), word) for word in first.plan.split()]
-    return edits.set_text(annotated, first.uid, "plan", " ".join(words)), "the plan goes the other way"
+    turned = re.sub(r"\w+", lambda word: _OPPOSITE.get(word[0], word[0]), first.plan)
+    return edits.set_text(annotated, first.uid, "plan", turned), "the plan goes the other way"
 
 
 def _extra_row(annotated: AnnotatedEpisode, episode: Episode) -> tuple[AnnotatedEpisode, str]:
