@@ -97,6 +97,16 @@ def test_the_opposite_direction_is_an_error(annotated, pick_and_place, index, ri
     assert " cm" in errors[0].message
 
 
+def test_a_little_way_that_was_gone_may_be_said(episode_factory):
+    wide_turn = episode_factory([(8, (-5, -15, 6)), (5, (1.2, 4, -3))], instruction="move the carrot")
+    labels = KinematicAnnotator().annotate(wide_turn, span=(0, len(wide_turn)), hint="Move the carrot")
+    said = replace(labels.subtasks[0], plan="move far right and up, then move left, down and slightly forward")
+    codes = found(replace(labels, subtasks=(said,)), wide_turn, "error")
+    assert codes == set()
+    told_wrong = replace(said, plan="move far right, up and forward, then move left and down")
+    assert found(replace(labels, subtasks=(told_wrong,)), wide_turn, "error") == {"plan-direction"}
+
+
 def test_small_axes_may_be_left_out_but_not_the_leading_one(annotated, pick_and_place):
     assert found(changed(annotated, APPROACH, plan="move forward"), pick_and_place, "error", "warning") == set()
     assert found(changed(annotated, APPROACH, plan="move left"), pick_and_place, "error", "warning") == {"plan-omits"}

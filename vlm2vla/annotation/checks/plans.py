@@ -37,6 +37,7 @@ class _Axis:
     named: list[int]
     moves: list[Swing]
     net: float
+    slight: frozenset[int] = frozenset()  # signs that are only ever said "slightly"
 
     def most(self, sign: int) -> float:
         """Largest swing towards `sign`, not negative."""
@@ -71,7 +72,10 @@ def _axes(subtask: AnnotatedSubtask, recording: Recording, named: tuple[Directio
                 signs.append(direction.sign)
         if index < 3 or signs:
             values = path[:, index].tolist()
-            axes.append(_Axis(index, signs, swings(values, _NOTICEABLE[index]), values[-1] - values[0]))
+            sized = [way for way in named if way.axis == name]
+            slight = frozenset(way.sign for way in sized if way.size == "slightly")
+            slight -= {way.sign for way in sized if way.size != "slightly"}
+            axes.append(_Axis(index, signs, swings(values, _NOTICEABLE[index]), values[-1] - values[0], slight))
     return axes
 
 
@@ -102,7 +106,9 @@ def _check_axis(axis: _Axis, subtask: AnnotatedSubtask) -> Iterator[Finding]:
 
 
 def _outweighed(axis: _Axis, sign: int, towards: float, against: float) -> bool:
-    """The arm went the other way on the whole, and the named way hardly."""
+    """The arm went the other way on the whole, and the named way hardly; "slightly" only claims a little of it."""
+    if sign in axis.slight and towards >= _SIGNIFICANT[axis.index]:
+        return False
     return -axis.net * sign >= _SIGNIFICANT[axis.index] and against >= max(3 * towards, _LARGE[axis.index])
 
 
