@@ -48,6 +48,14 @@ def test_text_becomes_a_persons_and_keeps_the_review(annotated, uids):
     assert others(after, uids[1]) == others(annotated, uids[1])
 
 
+def test_accepting_the_episode_keeps_what_was_rejected(annotated):
+    uid = annotated.subtasks[1].uid
+    rejected = edits.set_status(annotated, uid, "rejected", "wrong object")
+    accepted = edits.set_status(rejected, None, "accepted")
+    assert {subtask.status for subtask in accepted.subtasks if subtask.uid != uid} == {"accepted"}
+    assert (accepted.find(uid).status, accepted.find(uid).reason) == ("rejected", "wrong object")
+
+
 def test_action_text_is_written_in_one_spelling(annotated):
     uid = annotated.subtasks[0].uid
     after = edits.set_text(annotated, uid, "chunk", "[ [1,0, -2.6 ,1],[0.0,0,-3,0] ]")

@@ -185,6 +185,8 @@ def _give_way(subtask: AnnotatedSubtask, start: int, end: int) -> list[Annotated
 def set_status(annotated: AnnotatedEpisode, uid: str | None, status: Status, reason: str = "") -> AnnotatedEpisode:
     """Accept, reject, flag or reopen one subtask, or all with `uid` None.
 
+    Accepting all leaves rejected ones rejected: that was a decision of its own.
+
     Raises:
         EditError: No such subtask or status, or a rejection without reason.
     """
@@ -195,9 +197,14 @@ def set_status(annotated: AnnotatedEpisode, uid: str | None, status: Status, rea
         raise EditError("a rejection needs a reason")
     if uid is not None:
         _index(annotated, uid)
+
+    def meant(subtask: AnnotatedSubtask) -> bool:
+        if uid is None:
+            return not (status == "accepted" and subtask.status == "rejected")
+        return uid == subtask.uid
+
     subtasks = tuple(
-        replace(subtask, status=status, reason=said) if uid in (None, subtask.uid) else subtask
-        for subtask in annotated.subtasks
+        replace(subtask, status=status, reason=said) if meant(subtask) else subtask for subtask in annotated.subtasks
     )
     return replace(annotated, subtasks=subtasks)
 
