@@ -130,7 +130,6 @@ def test_lost_camera_and_stale_status_are_errors(world):
     assert not world.robot.status().ready
 
 
-@pytest.mark.flaky(reruns=2)  # a rate on a computer that others use too
 def test_live_view_goes_on_while_the_robot_acts(world):
     world.speed = 1.0
     world.render("external")

@@ -15,9 +15,6 @@ import pytest
 from vlm2vla.robot.link import LinkRobot, RobotLinkConfig, RobotServerConfig
 from vlm2vla.robot.scripted import ScriptedRobot
 
-# Bounds of seconds on a computer that others use too: broken is what breaks three times.
-pytestmark = pytest.mark.flaky(reruns=2)
-
 AS_SHIPPED = {"stop_after_s": RobotServerConfig.stop_after_s}
 FAR = np.array([0.05, 0, 0, 0, 0, 0, 1.0])
 

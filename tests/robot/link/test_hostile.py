@@ -220,7 +220,6 @@ def test_a_huge_message_costs_its_sender_the_connection_and_nobody_else(served, 
     assert served.robot.acts == []
 
 
-@pytest.mark.flaky(reruns=2)  # a bound of seconds on a computer that others use too
 def test_a_flood_of_requests_does_not_keep_a_stop_waiting(served, driver, raw):
     other = raw(served, "ben")
     other.ask(wire.Hello(1, wire.VERSION, "ben"))
