@@ -6,6 +6,7 @@ import pytest
 
 from vlm2vla.annotation import edit as edits
 from vlm2vla.annotation.checks import check
+from vlm2vla.annotation.edit_json import apply
 from vlm2vla.annotation.kinematic import KinematicAnnotator
 from vlm2vla.config import LanguageConfig
 from vlm2vla.errors import EditError
@@ -309,7 +310,7 @@ def test_every_kind_of_edit_as_json(annotated, uids, pick_and_place):
         {"kind": "set_status", "status": "flagged", "reason": "two people disagree"},
     ):
         before = state
-        state = edits.apply(state, pick_and_place, edit, "ann", CONFIG)
+        state = apply(state, pick_and_place, edit, "ann", CONFIG)
         assert state != before, edit
         assert (state.provenance[-1].source, state.provenance[-1].author) == ("person", "ann")
     assert len(state.provenance) == 2  # the annotator and Ann, once each
@@ -321,7 +322,7 @@ def test_every_kind_of_edit_as_json(annotated, uids, pick_and_place):
 
 def test_an_edit_without_effect_credits_nobody(annotated, uids, pick_and_place):
     edit = {"kind": "set_status", "uid": uids[0], "status": "accepted"}
-    assert edits.apply(annotated, pick_and_place, edit, "ann", CONFIG) is annotated
+    assert apply(annotated, pick_and_place, edit, "ann", CONFIG) is annotated
 
 
 @pytest.mark.parametrize(
@@ -351,9 +352,9 @@ def test_wrong_json_is_an_edit_error(annotated, uids, pick_and_place, edit):
     if isinstance(edit, dict) and edit.get("uid") == "UID":
         edit = {**edit, "uid": uids[2]}
     with pytest.raises(EditError):
-        edits.apply(annotated, pick_and_place, edit, "ann", CONFIG)
+        apply(annotated, pick_and_place, edit, "ann", CONFIG)
 
 
 def test_an_edit_of_another_episode_is_refused(annotated, uids, pick_and_place):
     with pytest.raises(EditError, match="belongs to"):
-        edits.apply(annotated, replace(pick_and_place, id="other"), {"kind": "merge", "uid": uids[0]}, "ann", CONFIG)
+        apply(annotated, replace(pick_and_place, id="other"), {"kind": "merge", "uid": uids[0]}, "ann", CONFIG)

@@ -14,6 +14,7 @@ from vlm2vla import pipeline
 from vlm2vla.annotation import edit as edits
 from vlm2vla.annotation.annotator import Annotator
 from vlm2vla.annotation.checks import check
+from vlm2vla.annotation.edit_json import apply
 from vlm2vla.annotation.shelf import judge
 from vlm2vla.annotation.store import AnnotationStore, QueueQuery, Revision
 from vlm2vla.config import AnnotateConfig, GeminiConfig, ImportConfig, LanguageConfig
@@ -131,7 +132,7 @@ class Review:
     # Changing
 
     def edit(self, episode_id: str, base: int, edit: Mapping[str, Any], reviewer: str) -> JSON:
-        """Apply one edit (see `vlm2vla.annotation.edit.apply`) on top of revision `base` and save it.
+        """Apply one edit (see `vlm2vla.annotation.edit_json.apply`) on top of revision `base` and save it.
 
         Raises:
             EditError: The annotation does not allow it.
@@ -140,7 +141,7 @@ class Review:
         episode, head = self._episode(episode_id), self._head(episode_id)
         if head.number != base:
             raise StaleRevisionError(episode_id, base, head.number, head.author)
-        annotated = edits.apply(head.annotated, episode, edit, reviewer, self.language)
+        annotated = apply(head.annotated, episode, edit, reviewer, self.language)
         if annotated == head.annotated:
             return self._view(episode, head, reviewer)
         saved = self._save(annotated, episode, base, reviewer, note=str(edit.get("kind", "edit")))

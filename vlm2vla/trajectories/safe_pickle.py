@@ -7,7 +7,6 @@ table columns are the same risk and go through the same gate. Knows nothing of w
 
 import io
 import pickle
-import pickletools
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -99,34 +98,6 @@ def loads(data: bytes, *, path: Path | str = "", record: int | str | None = None
     value = _unpickle(io.BytesIO(data), path, record)
     _refuse_objects(value, path, record)
     return value
-
-
-def wanted_globals(data: bytes) -> tuple[str, ...]:
-    """Names a pickle would import, found without running it, for showing to a person.
-
-    Names that are computed on the stack are guessed from the strings before them: a hint, not the gate.
-    """
-    found: set[str] = set()
-    texts: list[str] = []
-    memo: dict[int, str] = {}
-    try:
-        for opcode, argument, _ in pickletools.genops(data):
-            name = opcode.name
-            if name in ("SHORT_BINUNICODE", "BINUNICODE", "UNICODE", "BINUNICODE8"):
-                texts.append(argument)
-            elif name == "MEMOIZE":
-                memo[len(memo)] = texts[-1] if texts else ""
-            elif name in ("BINPUT", "LONG_BINPUT", "PUT"):
-                memo[argument] = texts[-1] if texts else ""
-            elif name in ("BINGET", "LONG_BINGET", "GET"):
-                texts.append(memo.get(argument, ""))
-            elif name in ("GLOBAL", "INST"):
-                found.add(argument.replace(" ", ".", 1))
-            elif name == "STACK_GLOBAL":
-                found.add(".".join(texts[-2:]))
-    except Exception as error:  # genops raises many kinds on damaged data
-        found.add(f"(damaged after this: {error})")
-    return tuple(sorted(found))
 
 
 def _unpickle(stream: io.BytesIO, path: Path | str, record: int | str | None) -> Any:
