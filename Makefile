@@ -11,7 +11,13 @@ SYSTEM_PACKAGES := chromium libegl1 libgl1-mesa-dri
 ROBOT := .venv-robot
 ROBOT_PACKAGES := libusb-1.0-0
 
-.PHONY: help setup system studio test test-robot check fast browser bench screenshots sample format clean
+# lmms-eval: what `make bench-vqa` asks of whom.
+VQA := .venv-vqa
+VQA_MODELS ?= base,lora
+VQA_SET ?= tabletop
+VQA_LIMIT ?= 100
+
+.PHONY: help setup system studio test test-robot check fast browser bench bench-vqa screenshots sample format clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,7 +43,7 @@ system:  ## system packages of the simulator and the browser tests (apt when roo
 studio: setup  ## the studio on http://127.0.0.1:7860
 	$(BIN)/python app.py $(STUDIO)
 
-test: setup system  ## everything that CI runs
+test: setup system  ## what CI runs, besides test-robot
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
 
@@ -45,7 +51,7 @@ check: setup  ## ruff, format, architecture, fast tests
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/python -m pytest -m "not browser and not slow"
 
-test-robot: $(ROBOT)/.installed  ## the Stretch driver through the real stretch_body, on emulated boards
+test-robot: $(ROBOT)/.installed  ## the Stretch driver through the real stretch_body, on emulated boards; CI runs it too
 	$(ROBOT)/bin/python -m pytest -rs tests/robot_hardware
 
 $(ROBOT)/.installed: requirements-robot.txt
@@ -66,6 +72,15 @@ bench: setup  ## speeds as ratios, measured side by side
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	$(BIN)/python -m bench
 
+bench-vqa: setup $(VQA)/.installed  ## lmms-eval in its own environment, over HTTP against our served models
+	$(BIN)/python -m vlm2vla evaluate vqa --harness lmms-eval --models $(VQA_MODELS) --set $(VQA_SET) --limit $(VQA_LIMIT)
+
+$(VQA)/.installed: requirements-vqa.txt
+	@test -x $(VQA)/bin/python || $(PYTHON) -m venv $(VQA)
+	$(VQA)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps lmms-eval==0.7.3
+	$(VQA)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-vqa.txt
+	@touch $@
+
 screenshots: setup system  ## retake the pictures of the README
 	$(BIN)/python -m tests.browser.screenshots --data assets/sample
 
@@ -79,4 +94,4 @@ format: setup  ## let ruff tidy up
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 clean:  ## forget the virtual environment and caches
-	rm -rf .venv .venv-robot .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-robot $(VQA) .pytest_cache .ruff_cache *.egg-info

@@ -33,6 +33,18 @@ def gemini_server(monkeypatch):
         yield server
 
 
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory) -> Path:
+    """Tiny models with random weights, laid out like assets/models: base, lora, full."""
+    from tests.vlm.tiny_model import make_adapter, make_base, make_checkpoint
+
+    folder = tmp_path_factory.mktemp("models")
+    base = make_base(folder / "base")
+    make_adapter(base, folder / "lora")
+    make_checkpoint(base, folder / "full")
+    return folder
+
+
 @pytest.fixture
 def workspace(tmp_path) -> Workspace:
     return Workspace.open(tmp_path / "workspace")

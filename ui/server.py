@@ -1,4 +1,4 @@
-"""The studio as one ASGI application: the guard around everything, frames, static files, and Gradio at "/"."""
+"""The studio as one ASGI application: the guard around it, frames, static files, single pages, and Gradio at "/"."""
 
 import logging
 import logging.handlers
@@ -6,45 +6,44 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gradio as gr
-from fastapi import FastAPI
-from fastapi.responses import FileResponse, Response
-from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from fastapi import FastAPI, Request, Response
 
-from ui import annotate
+from ui import annotate, chat, drive, files, train
 from ui.calls import Call, handler
 from ui.components import Header
+from ui.drive_routes import drive_router
 from ui.guard import Guard, check_bind
 from ui.media import media_router
 from ui.theme import HEAD, make_theme
 from vlm2vla.config import StudioConfig
+from vlm2vla.vlm.local import LocalModels
+from vlm2vla.vlm.registry import ModelRegistry
 from vlm2vla.workspace import Workspace
 
 if TYPE_CHECKING:
+    from vlm2vla.driving import DriveService
     from vlm2vla.review import Review
 
 STATIC = Path(__file__).parent / "static"
 ASSETS = Path(__file__).parent.parent / "assets"
+FROM_ASSETS = ("style.css", "logo.svg")
 LOG_BYTES = 2_000_000
 MAX_UPLOAD = "20mb"
 
 
-class _Scripts(StaticFiles):
-    """Static files that browsers ask for again after an update instead of guessing."""
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        response = await super().get_response(path, scope)
-        response.headers["cache-control"] = "no-cache"
-        return response
-
-
-def create_app(workspace: Workspace, config: StudioConfig, review: "Review | None" = None) -> FastAPI:
+def create_app(
+    workspace: Workspace,
+    config: StudioConfig,
+    review: "Review | None" = None,
+    driving: "DriveService | None" = None,
+) -> FastAPI:
     """The application.
 
     Args:
         workspace: Whose episodes are shown; frames are served from its media folder only.
         config: Address, password and host names.
         review: The review service; made from the workspace when None.
+        driving: The driving service; likewise.
 
     Raises:
         ConfigError: The address can be reached by others and no password is set.
@@ -54,8 +53,17 @@ def create_app(workspace: Workspace, config: StudioConfig, review: "Review | Non
         from vlm2vla.review import Review
 
         review = Review(workspace)
+    models = LocalModels(ModelRegistry(workspace))  # one copy of the weights for Chat and Drive
+    if driving is None:
+        from vlm2vla.driving import DriveService
+
+        driving = DriveService(workspace, models=models)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(media_router(review, workspace))
+    app.include_router(drive.page_router(workspace))
+    app.include_router(drive_router(driving))
+    app.include_router(chat.router(chat.open_chat(workspace, models), review, workspace))
+    app.include_router(train.evidence_router(workspace))
     _static(app)
     gr.mount_gradio_app(
         app,
@@ -79,15 +87,17 @@ def create_app(workspace: Workspace, config: StudioConfig, review: "Review | Non
 
 
 def shell(review: "Review", workspace: Workspace) -> gr.Blocks:
-    """The page: a header and one tab for each part of the studio."""
+    """The pages of the Annotate and Train tabs; their header leads to the others."""
 
     def hello(call: Call) -> dict[str, str]:
         return {"user": call.user, "workspace": str(workspace.root)}
 
     with gr.Blocks(title="VLM2VLA Studio", fill_width=True, analytics_enabled=False) as page:
         Header([handler(hello)])
-        with gr.Tabs(elem_id="vs-tabs"), gr.Tab("Annotate", id="annotate"):
-            annotate.build(review)
+        annotate.build(review)
+    with page.route("Train", "/train", show_in_navbar=False):
+        Header([handler(hello)])
+        train.build(workspace)
     return page
 
 
@@ -101,12 +111,6 @@ def log_to(workspace: Workspace) -> None:
 
 
 def _static(app: FastAPI) -> None:
-    @app.get("/ui/style.css")
-    async def style() -> FileResponse:
-        return FileResponse(ASSETS / "style.css", headers={"cache-control": "no-cache"})
-
-    @app.get("/ui/logo.svg")
-    async def logo() -> FileResponse:
-        return FileResponse(ASSETS / "logo.svg", media_type="image/svg+xml", headers={"cache-control": "max-age=86400"})
-
-    app.mount("/ui", _Scripts(directory=STATIC))
+    @app.get("/ui/{name:path}")
+    async def static(name: str, request: Request) -> Response:
+        return files.serve_from(ASSETS if name in FROM_ASSETS else STATIC, name, request)

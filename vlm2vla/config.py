@@ -116,6 +116,8 @@ class AnnotateConfig:
     """Try episodes again whose last attempt was recorded as failed."""
     redo: bool = False
     """Annotate again what is already annotated (with Gemini this is paid again)."""
+    recorded: bool = False
+    """kinematic: take the subtasks that a recording came with (those of the simulator are true), where it has any."""
     mix_versions: bool = False
     """Go on when another version of the model answers than wrote the labels that are already there."""
 
@@ -155,25 +157,75 @@ class ExportConfig:
     """Seed of the sampling of extra samples."""
 
 
-TaskName = Literal["pick-up", "pick-and-place", "pick-place-lift", "pick-up-translated", "pick-up-reference"]
+@dataclass(frozen=True)
+class PolicyConfig:
+    """How a vision-language model is asked for subtasks, plans and chunks. Temperatures are the paper's."""
+
+    form: FormName = "rows"
+    """Action form that it was trained on; weights that tell theirs are asked for that one."""
+    resolution_cm: float = 0.5
+    """Smallest step of a translation in the text, centimetres."""
+    parse: Literal["none", "retry", "grammar"] = "retry"
+    """What keeps chunks parsable. none: one try; retry: the error is said back and the chunk written again; grammar:
+    only text of the form can be written."""
+    retries: int = 3
+    """Further tries of a text that does not parse; then the robot holds still."""
+    subtasks: bool = True
+    """False: the task itself is the one subtask (ablation)."""
+    plans: Literal["written", "none", "false"] = "written"
+    """Ablations. none: chunks without a plan; false: every direction of the plan is turned round first."""
+    temperature_subtasks: float = 0.5
+    """Sampling of the list of subtasks; the paper takes 1.0 out of distribution."""
+    temperature_plan: float | None = None
+    """Sampling of plans. None takes what the weights ask for, and the paper's 0.1 where they do not."""
+    temperature_chunk: float = 0.5
+    """Sampling of chunks."""
+    top_p: float = 0.95
+    """Smallest set of tokens whose probabilities sum to this much."""
+    seed: int = 0
+    """Equal seeds give equal words on one machine."""
+    max_rows: int = 3
+    """Carry out only this many rows before looking again; 0 takes the whole chunk, as the paper does."""
+
+    def __post_init__(self):
+        if self.retries < 0 or self.max_rows < 0:
+            raise ConfigError("retries and max_rows cannot be negative")
+        temperatures = (self.temperature_subtasks, self.temperature_plan or 0.0, self.temperature_chunk)
+        if min(temperatures) < 0 or not 0 < self.top_p <= 1:
+            raise ConfigError("temperatures cannot be negative, and top_p must be above 0 and at most 1")
+
+
+RobotName = Literal["simulated", "simulated-long"]
+TaskName = Literal[
+    "pick-up", "pick-and-place", "pick-place-lift", "pick-up-translated", "pick-up-reference", "pick-up-turned"
+]
 
 
 @dataclass(frozen=True)
 class TrialsConfig:
     """Drive tasks in closed loop and judge them by the simulator's truth."""
 
-    robot: Literal["simulated"] = "simulated"
-    """Robot to drive; the simulator's truth is needed for judging."""
-    policy: Literal["expert"] = "expert"
-    """Who drives: the scripted expert."""
+    robot: RobotName = "simulated"
+    """Robot to drive, in the simulator, whose truth judges: the Stretch RE1, or (simulated-long) one with a longer
+    hand, other reach and another place of the camera, that takes the same actions."""
+    policy: str = "expert"
+    """Who drives: expert, expert-4dof (cannot turn its wrist), replay, typed, or the name of a model (see `models
+    list`)."""
+    verifier: str = "kinematic"
+    """Who says that a subtask is done while a model drives: kinematic (from the numbers), self (the model looks), or
+    the name of another model. The expert is its own verifier."""
     task: TaskName = "pick-up"
-    """Task family."""
+    """Task family; pick-up-turned is none of the paper's: a box that only a turned wrist can grasp."""
     trials: int = 10
     """How many tasks, each with a seed of its own."""
     seed: int = 0
     """Seed of the first one."""
     workers: int = 0
     """Processes; 0 takes one per core."""
+    held_out: bool = False
+    """Word the tasks as no recording is worded."""
+    max_cycles: int = 30
+    """Cycles of plan and chunk of a model before a trial ends as a failure."""
     keep: bool = False
     """Keep every rollout in the workspace, as an episode to review with its trace."""
 
@@ -183,19 +235,83 @@ class TrialsConfig:
 
 
 @dataclass(frozen=True)
+class ToldConfig:
+    """What the policies `replay` and `typed` are told."""
+
+    episode: str = ""
+    """replay: id of an annotated episode, as the queue of the Annotate tab and `rollout --keep` name it."""
+    say: str = ""
+    """typed: action language, one chunk after the other, such as "move forward 4 cm; close the gripper"."""
+    say_file: Path | None = None
+    """typed: the same from a file, one chunk a line; empty lines and lines that begin with # are left out."""
+
+    def check(self, policy: str) -> None:
+        """Whether this is what `policy` needs.
+
+        Raises:
+            ConfigError: Something is missing, or told to a policy that does not listen.
+        """
+        if self.episode and policy != "replay":
+            raise ConfigError(f"an episode is for --policy replay, not for {policy}")
+        if (self.say or self.say_file) and policy != "typed":
+            raise ConfigError(f"words are for --policy typed, not for {policy}")
+        if policy == "replay" and not self.episode:
+            raise ConfigError("say which episode: --episode ID")
+        if policy == "typed" and bool(self.say) == bool(self.say_file):
+            raise ConfigError(
+                'say what to do, in one way: --say "move forward 4 cm; close the gripper", or --say-file FILE'
+            )
+
+
+@dataclass(frozen=True)
 class RecordConfig:
     """Record the scripted expert as a LeRobot v3.0 data set."""
 
     out: Path
     """Folder to write; it must not exist or be empty."""
-    task: Literal["pick-up", "pick-and-place", "pick-place-lift"] = "pick-up"
-    """Task family."""
+    task: Literal["pick-up", "pick-and-place", "pick-place-lift", "pick-up-turned"] = "pick-up"
+    """Task family; pick-up-turned holds rotation: label it with --form rows7 or sentence7."""
     count: int = 10
     """How many episodes; seeds at which the expert fails are left out."""
-    seed: int = 0
-    """Seed of the first one; equal seeds give equal states and actions."""
+    seed: int = 1_000_000
+    """Seed of the first one; equal seeds give equal states and actions. Those below 100,000 are driven by rollouts:
+    whoever trains on them has seen the test."""
     compact: bool = False
     """Small videos rather than quick random reads: for data sets that travel."""
+    cameras: tuple[Literal["external", "head"], ...] = ("external", "head")
+    """Cameras to record; one is twice as fast as two."""
+    mistakes: float = 0.2
+    """Share of the episodes in which the expert misses once on purpose and recovers."""
+    scatter: float = 0.0
+    """Share of the episodes that begin near the target, or anywhere over the table, instead of at the start pose."""
+    robot: RobotName = "simulated"
+    """Simulated robot, see rollout."""
+
+    def __post_init__(self):
+        if self.count < 1 or self.seed < 0 or not self.cameras:
+            raise ConfigError("count must be at least 1, seed not negative, and cameras not empty")
+        if not (0 <= self.scatter <= 1 and 0 <= self.mistakes <= 1):
+            raise ConfigError("scatter and mistakes are shares, from 0 to 1")
+
+
+@dataclass(frozen=True)
+class PicturesConfig:
+    """Labelled pictures of the simulated table with questions, for pretraining and for testing what a model sees."""
+
+    out: Path
+    """Folder to write; a set that was begun there with the same settings is finished."""
+    count: int = 1000
+    """How many pictures."""
+    seed: int = 10_000_000
+    """Seed of the first scene: 10,000,000 and up for pretraining, 20,000,000 and up for held-out sets."""
+    questions: int = 40
+    """Most questions about one picture."""
+    texts: int = 30_000
+    """Questions without a picture."""
+    processes: int = 1
+    """Processes side by side; the set is the same for any number."""
+    held_out: bool = False
+    """Write a small VQA set instead (items.jsonl and JPEGs): few questions per picture, balanced over the skills."""
 
 
 @dataclass(frozen=True)

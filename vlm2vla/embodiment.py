@@ -67,6 +67,18 @@ STRETCH_RE1 = Embodiment(
     axes=("x", "y", "z", "yaw"),
 )
 
+STRETCH_LONG = Embodiment(
+    name="stretch_long",
+    title="Hello Robot Stretch RE1 with a long hand",
+    rate_hz=5.0,
+    # Exists in the simulator only: driven like the RE1, with other reach. Its near end keeps clear of base and mast.
+    ee_limits=((0.2, 0.95), (-5.0, 5.0), (-0.2, 1.4)),
+    max_step_m=0.15,
+    max_step_rad=1.0,
+    frame_text=_FRAME_TEXT,
+    axes=("x", "y", "z", "yaw"),
+)
+
 FRANKA = Embodiment(
     name="franka",
     title="Franka Emika Panda",
@@ -77,7 +89,7 @@ FRANKA = Embodiment(
     frame_text=_FRAME_TEXT,
 )
 
-EMBODIMENTS = {robot.name: robot for robot in (WIDOWX, STRETCH_RE1, FRANKA)}
+EMBODIMENTS = {robot.name: robot for robot in (WIDOWX, STRETCH_RE1, STRETCH_LONG, FRANKA)}
 
 
 def embodiment(name: str) -> Embodiment:

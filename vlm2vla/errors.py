@@ -18,10 +18,15 @@
     │   ├── ModelTruncatedError  stopped before the answer was complete
     │   ├── ModelSchemaError     an answer that does not fit the schema
     │   ├── ModelUnavailableError  network, quota, server fault, timeout
+    │   ├── ModelInputError      a prompt or an image that the model cannot take
+    │   ├── ModelLoadError       weights that cannot be read, or do not fit
+    │   ├── ModelFaultError      weights that compute NaN, or memory that ran out
     │   └── SpendingCapError     the next call would pass --max-cost
     ├── RobotError               a robot that cannot be reached, seen or trusted
     │   └── ActionRefusedError   an action that a safety rule does not let through
-    └── ExportError              a data set that cannot be written
+    ├── ExportError              a data set that cannot be written
+    ├── TrainingError            a run that cannot start or go on: samples, checkpoints, loss
+    └── EvaluationError          a VQA set, a stored answer or a result that cannot be used
 
 A message says what is wrong, where, and how to fix it. The CLI prints it in one line; the studio shows it.
 """
@@ -158,6 +163,18 @@ class ModelUnavailableError(ModelError):
     """The model could not be reached: network, quota, server fault, timeout."""
 
 
+class ModelInputError(ModelError):
+    """The model cannot take the prompt: too long, an image that is none or too large, or that it cannot see."""
+
+
+class ModelLoadError(ModelError):
+    """Weights cannot be read, do not fit each other, or change nothing."""
+
+
+class ModelFaultError(ModelError):
+    """The computation broke down: NaN, or no memory left. The model goes on with the next question."""
+
+
 class SpendingCapError(ModelError):
     """The next call could pass the spending cap; what is already paid for is kept."""
 
@@ -180,3 +197,11 @@ class ActionRefusedError(RobotError):
 
 class ExportError(VLM2VLAError):
     """A data set cannot be written as asked."""
+
+
+class TrainingError(VLM2VLAError):
+    """A training run cannot start or go on; what it has written stays, and --resume goes on from it."""
+
+
+class EvaluationError(VLM2VLAError):
+    """A VQA set, a stored answer or a result cannot be used as asked."""

@@ -6,6 +6,8 @@ WORKSPACE/
   reports/*.json               one report per import
   annotations/<annotator>/     staged annotations, one JSON file per episode
   media/<episode>/<camera>/    frames shown in the studio, a cache that may be deleted
+  chats/                       conversations of the Chat tab, their images and votes
+  training-sets/               samples as they were trained on; made again when missing
   runs/  models/  logs/
 """
 
@@ -71,6 +73,36 @@ class Workspace:
     def rollouts(self) -> Path:
         """Recorded rollouts, a folder each."""
         return self._folder("rollouts")
+
+    @property
+    def models(self) -> Path:
+        """The list of added models."""
+        return self._folder("models")
+
+    @property
+    def chats(self) -> Path:
+        """Conversations of the Chat tab."""
+        return self._folder("chats")
+
+    @property
+    def runs(self) -> Path:
+        """Training runs, a folder each."""
+        return self._folder("runs")
+
+    @property
+    def training_sets(self) -> Path:
+        """Samples as they were trained on, a folder per set."""
+        return self._folder("training-sets")
+
+    @property
+    def evaluations(self) -> Path:
+        """Stored answers, rollouts of suites and other results, and the report about them."""
+        return self._folder("evaluations")
+
+    @property
+    def vqa_sets(self) -> Path:
+        """VQA sets that can be named without their path."""
+        return self._folder("vqa")
 
     def staged(self, annotator: str) -> Path:
         """Staged annotations of one annotator."""

@@ -1,4 +1,4 @@
-"""Retakes the pictures of the README: python -m tests.browser.screenshots [--data FOLDER] [--out FOLDER]."""
+"""Retakes the pictures of the README: python -m tests.browser.screenshots [--data DIR] [--out DIR] [--only TAB]."""
 
 import argparse
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from tests.browser import recordings, serving
+from tests.browser import chat_pictures, drive_pictures, recordings, serving
 from vlm2vla import pipeline
 from vlm2vla.config import AnnotateConfig, GeminiConfig, ImportConfig, LanguageConfig
 from vlm2vla.workspace import Workspace
@@ -22,6 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, help="data set to show; drawn recordings when not given")
     parser.add_argument("--out", type=Path, default=ROOT / "assets" / "screenshots")
+    parser.add_argument("--only", choices=("annotate", "chat", "drive"), help="pictures of one tab; all when not given")
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
@@ -30,8 +31,17 @@ def main() -> None:
         pipeline.import_data(ImportConfig(data), workspace)
         pipeline.annotate(AnnotateConfig(), LanguageConfig(), GeminiConfig(), workspace)
         browser = playwright.chromium.launch(executable_path=serving.chromium(), args=serving.FLAGS)
-        with serving.serve(workspace) as studio, serving.serve(Workspace.open(Path(folder) / "empty")) as bare:
-            take_all(browser, studio.url, bare.url, chosen.out)
+        with (
+            serving.serve(workspace, serving.patient(workspace)) as studio,
+            serving.serve(Workspace.open(Path(folder) / "empty")) as bare,
+        ):
+            for tab, take in {
+                "annotate": lambda: take_all(browser, studio.url, bare.url, chosen.out),
+                "chat": lambda: chat_pictures.take(browser, studio, chosen.out),
+                "drive": lambda: drive_pictures.take(browser, studio, chosen.out),
+            }.items():
+                if chosen.only in (None, tab):
+                    take()
         browser.close()
 
 

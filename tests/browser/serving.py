@@ -1,10 +1,12 @@
 """A studio on a free port, and a Chromium to look at it."""
 
+import json
 import os
 import shutil
 import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +27,8 @@ FLAGS = [
     "--disable-sync",
 ]
 START_S = 20.0
+OPEN_S = 120.0
+CLIENT = "test-client-0001"
 
 
 def chromium() -> str | None:
@@ -42,14 +46,14 @@ class Studio:
 
 
 @contextmanager
-def serve(workspace: Workspace, **settings) -> Iterator[Studio]:
-    """Serve `workspace` on a free port until the block ends."""
+def serve(workspace: Workspace, driving=None, **settings) -> Iterator[Studio]:
+    """Serve `workspace` on a free port until the block ends; `driving` is its driving service when not its own."""
     from ui.server import create_app
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        app = create_app(workspace, StudioConfig(port=port, **settings))
+        app = create_app(workspace, StudioConfig(port=port, **settings), driving=driving)
         server = uvicorn.Server(
             uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1)
         )
@@ -65,3 +69,30 @@ def serve(workspace: Workspace, **settings) -> Iterator[Studio]:
         finally:
             server.should_exit = True
             thread.join(10)
+
+
+def patient(workspace: Workspace, **more):
+    """A driving service that waits longer for people and pages than usual: the computer may be busy."""
+    from vlm2vla.driving import DriveService
+    from vlm2vla.driving.service import DriveTimes
+
+    return DriveService(workspace, times=DriveTimes(120.0, 12.0, 60.0), **more)
+
+
+def ask(studio: Studio, path: str, body: dict | None = None) -> dict:
+    """GET, or POST with a body, as a page of the studio would."""
+    data = None if body is None else json.dumps({"client": CLIENT, "reviewer": "setup"} | body).encode()
+    headers = {"origin": studio.url, "content-type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(studio.url + path, data, headers), timeout=30) as response:
+        return json.loads(response.read())
+
+
+def open_simulator(studio: Studio, task: str = "pick-up", seed: int = 1) -> None:
+    """Open the simulated robot and leave it to whoever comes next."""
+    answer = ask(studio, "/drive/open", {"robot": "simulated", "task": task, "seed": seed})
+    deadline = time.monotonic() + OPEN_S
+    while ask(studio, "/drive/state")["robot"] is None:
+        if "error" in answer or time.monotonic() > deadline:
+            raise RuntimeError(f"the simulator did not open: {answer}")
+        time.sleep(0.2)
+    ask(studio, "/drive/leave", {})

@@ -1,4 +1,5 @@
 import threading
+import time
 
 import pytest
 
@@ -25,9 +26,9 @@ class ScriptedCamera(ThreadedCamera):
         self.released.set()
 
 
-def error_of(camera):
+def error_of(camera, *since):
     try:
-        camera.read()
+        camera.read(*since)
     except RobotError as error:
         return str(error)
     return ""
@@ -64,8 +65,25 @@ def test_a_lost_camera_says_so_instead_of_showing_an_old_picture(monkeypatch):
     camera.close()
 
 
-def test_a_picture_can_come_from_a_function():
-    assert PictureCamera("head", lambda: b"now").read().jpeg == b"now"
+def test_a_picture_from_before_a_moment_is_not_taken_for_one_after_it(monkeypatch):
+    monkeypatch.setattr(cameras, "STALE_S", 0.3)
+    camera = ScriptedCamera()
+    for _ in range(5):
+        now = time.monotonic()
+        assert camera.read(now).time_s > now
+    camera.unplugged.set()
+    assert wait_until(lambda: camera._error)
+    assert "is lost (no such device)" in error_of(camera, time.monotonic())
+    camera.close()
+
+
+def test_a_picture_is_as_old_as_the_wait_for_it():
+    def slowly():
+        time.sleep(0.05)
+        return b"now"
+
+    frame = PictureCamera("head", slowly).read()
+    assert (frame.jpeg, time.monotonic() - frame.time_s >= 0.05) == (b"now", True)
 
 
 @pytest.mark.parametrize("wanted", ["external", "=d435i", "head="])

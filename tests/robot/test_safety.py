@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as arrays
 from bench.fuzz import run
 from vlm2vla.embodiment import STRETCH_RE1, WIDOWX
 from vlm2vla.errors import ConfigError
-from vlm2vla.robot import Box, Rules, SafeRobot, SafetyConfig, Situation, table_box
+from vlm2vla.robot import Box, Rules, SafeRobot, SafetyConfig, Situation, table_box, tables
 from vlm2vla.robot.safety import CLAMPABLE
 from vlm2vla.robot.scripted import HandClock, ScriptedRobot
 
@@ -43,6 +43,22 @@ anything = st.one_of(
     st.just([10**400] * 7),
     st.sampled_from([object(), ..., float, [0.0, [0.0]], {1.0, 2.0, 3.0, 4.0}, iter([0.0] * 7), range(7)]),
 )
+
+
+@pytest.mark.parametrize("ee", [None, HERE, [0.5, 0.0, 0.62]])
+def test_alone_a_rule_knows_no_room_until_it_knows_the_hand(ee):
+    verdict = RULES[()].judge_alone([0, 0, -0.05, 1], ee).verdict
+    assert verdict == ("refused" if ee is not None and ee[2] < 0.68 else "pass")
+    assert RULES[()].judge_alone([0, 0, -0.05, 1], [np.nan] * 7).rule == "stale"
+
+
+def test_where_a_real_table_ends_is_not_known():
+    assert tables(None) == ()
+    rules = Rules(STRETCH_RE1, keep_out=tables(0.62))
+    assert (rules.table_m, Rules(STRETCH_RE1).table_m) == (0.62, None)
+    below = np.array([0.3, 0.0, 0.5, 0.0, 0.0, 0.0, 1.0])  # stowed: it may only come up
+    assert rules.judge([0, 0, 0.04, 1], Situation(below)).verdict == "pass"
+    assert rules.judge([0.04, 0, 0, 1], Situation(below)).rule == "keep-out"
 
 
 def outside_reach(point):

@@ -16,6 +16,7 @@ from vlm2vla.robot.stretch_motion import (
     opening_of,
     plan_motion,
 )
+from vlm2vla.simulation.frames import Pose, moved
 
 CONFIG = StretchConfig()
 HOME = Joints(lift=0.6, arm=0.1, base=0.0, wrist_yaw=0.0, gripper=1.0)
@@ -32,13 +33,31 @@ def row(dx=0.0, dy=0.0, dz=0.0, yaw=0.0, gripper=1.0):
         (row(dx=0.04), "arm", 0.14),
         (row(dy=0.05), "base", 0.05),
         (row(dz=-0.03), "lift", 0.57),
-        (row(yaw=0.2), "wrist_yaw", 0.2),
     ],
 )
 def test_every_axis_moves_its_joint_and_no_other(action, joint, goal):
     plan = plan_motion(action, HOME, LIMITS, CONFIG)
     assert dict(plan.goals) == {joint: pytest.approx(goal)}
     assert not plan.clipped
+
+
+@given(st.floats(-0.1, 0.1), st.floats(-0.1, 0.1), st.floats(-0.2, 0.2), st.floats(-1.0, 1.0))
+def test_an_action_means_the_same_on_the_real_robot_and_on_the_simulated_one(dx, dy, yaw, before):
+    joints = Joints(lift=0.6, arm=0.2, base=0.1, wrist_yaw=before, gripper=1.0)
+    goals = dict(plan_motion(row(dx, dy, 0.02, yaw), joints, LIMITS, CONFIG).goals)
+    reached = Joints(**(joints.as_dict() | goals))
+    assert (reached.ee() - joints.ee())[:6] == pytest.approx([dx, dy, 0.02, 0, 0, yaw], abs=1e-6)
+    simulated = moved(Pose(base=0.1, arm=0.2, lift=0.6, yaw=before), np.array([dx, dy, 0.02, yaw]))
+    assert [reached.base, reached.arm, reached.lift, reached.wrist_yaw] == pytest.approx(
+        [simulated.base, simulated.arm, simulated.lift, simulated.yaw], abs=1e-6
+    )
+
+
+def test_a_turn_of_the_wrist_leaves_the_fingertips_where_they_are():
+    plan = plan_motion(row(yaw=0.2), HOME, LIMITS, CONFIG)
+    assert plan.goals["wrist_yaw"] == pytest.approx(0.2)
+    assert plan.goals["arm"] == pytest.approx(0.1 + 0.195 * (1 - math.cos(0.2)))
+    assert plan.goals["base"] == pytest.approx(-0.195 * math.sin(0.2))
 
 
 @given(st.lists(st.floats(-2, 2), min_size=4, max_size=4))
@@ -48,7 +67,8 @@ def test_goals_stay_within_the_limits_and_say_when_they_were_cut(deltas):
     for joint, (low, high) in LIMITS.items():
         assert low <= plan.goals.get(joint, low) <= high
     cut = {text.split()[0] for text in plan.clipped}
-    asked = {"arm": 0.1 + dx, "lift": 0.6 + dz, "wrist_yaw": yaw}
+    pose = moved(HOME.pose, np.array([dx, dy, dz, yaw]))
+    asked = {"arm": pose.arm, "lift": pose.lift, "wrist_yaw": yaw}
     assert cut == {name for name, goal in asked.items() if not LIMITS[name][0] - 1e-6 <= goal <= LIMITS[name][1] + 1e-6}
 
 

@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.robot_hardware.drive import use_own_lock
+from tests.robot_hardware.drive import rank_below_boards, use_own_lock
 from vlm2vla.robot.cameras import PictureCamera
 from vlm2vla.robot.link import RobotServer, RobotServerConfig, RobotSetup, serve
 from vlm2vla.robot.stretch import connect_stretch
@@ -18,6 +18,7 @@ from vlm2vla.robot.stretch_motion import StretchConfig
 
 
 def main() -> None:
+    rank_below_boards()
     folder, key, allow = (Path(argument) for argument in sys.argv[1:4])
     settings = json.loads(sys.argv[4]) if len(sys.argv) > 4 else {}
     # stretch_body prints; only the ports may go where the tests read.

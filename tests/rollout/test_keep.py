@@ -34,6 +34,7 @@ def test_a_rollout_is_reviewed_corrected_and_exported(workspace, tmp_path):
     assert [row["kind"] for row in events][-1] == "Ended"
     assert any(row["kind"] == "PolicySaid" and "not yet" in json.dumps(row) for row in events)
     (episode_id,) = keep(workspace, [path])
+    assert write_trace(workspace.rollouts, driven(), "rows:0.5cm") == path  # equal seeds, the same once more
     assert keep(workspace, [path]) == (episode_id,)
 
     review = Review(workspace)

@@ -1,12 +1,13 @@
 """The driving loop on a robot that only calculates, with policies that say what the test wants."""
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from vlm2vla.annotation.checks import check
-from vlm2vla.policy import ParseFailed, Script, ScriptedPolicy, ScriptedVerifier, TypedPolicy
+from vlm2vla.policy import ChunkReady, ParseFailed, Script, ScriptedPolicy, ScriptedVerifier, TypedPolicy
 from vlm2vla.robot.scripted import HandClock, ScriptedFaults, ScriptedRobot
 from vlm2vla.rollout import (
     ActionAsked,
@@ -79,6 +80,21 @@ def test_a_wrong_verdict_repeats_the_subtask(robot):
     assert [event.driving.subtask for event in of(events, SubtaskJudged)][:2] == ["Grasp the cube"] * 2
 
 
+class LooksAgain(ScriptedPolicy):
+    """Carries out one row of two, then looks again."""
+
+    def chunk(self, driving, observation):
+        for event in super().chunk(driving, observation):
+            yield replace(event, later=1 if driving.cycle == 0 else 0) if isinstance(event, ChunkReady) else event
+
+
+def test_a_subtask_is_not_done_before_the_rest_of_its_chunk(robot):
+    one = Script("move forward", ("[[4.0, 0.0, 0.0, 1]]",))
+    policy = LooksAgain(("Reach",), (one, one))
+    events, _ = run(robot, policy=policy)  # the verifier says yes whenever it is asked
+    assert [event.verdict.done for event in of(events, SubtaskJudged)] == [False, True]
+
+
 def test_a_refused_row_moves_nothing_and_says_which_rule(robot):
     start = robot.observe().ee
     far = Script("move far forward", ("[[90.0, 0.0, 0.0, 1], [1.0, 0.0, 0.0, 1]]",))
@@ -133,6 +149,14 @@ def test_stop_ends_it_before_the_next_row(robot):
     assert (seen[-1].end, of(seen, ActionAsked)) == ("stopped", [])
 
 
+def test_what_is_stopped_before_it_begins_asks_nobody(robot):
+    stopped = threading.Event()
+    stopped.set()
+    events, _ = run(robot, stopped=stopped)
+    assert [type(event) for event in events] == [Ended]
+    assert events[0].end == "stopped"
+
+
 @pytest.mark.parametrize("faults", [ScriptedFaults(camera_lost=True), ScriptedFaults(stale=True)])
 def test_a_robot_that_cannot_be_trusted_is_an_error_not_a_failure(robot, faults):
     robot.faults = faults
@@ -151,6 +175,85 @@ def test_a_policy_that_breaks_leaves_the_robot_still(robot):
     assert (events[-1].end, events[-1].reason) == ("error", "ZeroDivisionError: a bug")
     assert trace.ended is events[-1]
     assert not robot.status().moving
+
+
+class Thinks(ScriptedPolicy):
+    """Takes its time at one level of the first cycle; the robot's clock goes on meanwhile."""
+
+    def __init__(self, robot, level, seconds):
+        super().__init__(("Lift",), (LIFT, LIFT))
+        self.robot, self.level, self.seconds, self.ages = robot, level, seconds, []
+
+    def think(self, level, driving, observation):
+        self.ages.append((level, self.robot.status().time_s - observation.time_s))
+        if level == self.level and driving.cycle == 0:
+            self.robot._clock.sleep(self.seconds)
+        return getattr(super(), level)(driving, observation)
+
+    def subtasks(self, driving, observation):
+        yield from self.think("subtasks", driving, observation)
+
+    def plan(self, driving, observation):
+        yield from self.think("plan", driving, observation)
+
+    def chunk(self, driving, observation):
+        yield from self.think("chunk", driving, observation)
+
+
+def test_a_chunk_that_took_minutes_is_stale_and_the_next_one_is_written_on_a_new_look(robot):
+    policy = Thinks(robot, "chunk", 300)
+    events, _ = run(robot, policy=policy, verdicts=(False, True))
+    first, second = of(events, ActionAsked)
+    assert (first.decision.verdict, first.decision.rule) == ("refused", "stale")
+    assert (second.decision.verdict, events[-1].end) == ("pass", "finished")
+    assert policy.ages[-1] == ("chunk", 0)
+
+
+@pytest.mark.parametrize("level", ["subtasks", "plan"])
+def test_what_took_minutes_before_the_chunk_is_followed_by_a_new_look(robot, level):
+    policy = Thinks(robot, level, 300)
+    events, _ = run(robot, policy=policy)
+    assert [event.decision.verdict for event in of(events, ActionAsked)] == ["pass"]
+    assert policy.ages[1:] == [("plan", 0), ("chunk", 0)]
+
+
+def test_thinking_for_some_seconds_is_not_stale_and_needs_no_other_look(robot):
+    policy = Thinks(robot, "chunk", 12)
+    events, _ = run(robot, policy=policy)
+    assert [event.decision.verdict for event in of(events, ActionAsked)] == ["pass"]
+    policy = Thinks(robot, "plan", 5)
+    run(robot, policy=policy)
+    assert policy.ages[-1] == ("chunk", pytest.approx(5))
+
+
+def test_a_person_may_take_minutes_to_type(robot):
+    texts = iter(["move up 2 cm"])
+
+    def read():
+        robot._clock.sleep(300)
+        return next(texts, None)
+
+    events, _ = run(robot, policy=TypedPolicy(read))
+    assert [event.decision.verdict for event in of(events, ActionAsked)] == ["pass"]
+
+
+class Jitters(ScriptedRobot):
+    """Its sensors do not say twice the same of a hand that stands still."""
+
+    sign = 1
+
+    def observe(self):
+        self.sign = -self.sign
+        seen = super().observe()
+        return replace(seen, ee=seen.ee + self.sign * np.array([0.0004] * 3 + [0.002] * 3 + [0.01]))
+
+
+@pytest.mark.parametrize("x", [0.5, 0.501])
+def test_the_noise_of_sensors_makes_no_yes_void(x):
+    robot = Jitters(clock=HandClock(), start=(x, 0.0, 0.701, 0.0, 0.0, 0.0, 0.9))
+    events, _ = run(robot)
+    assert [decided.reason for decided in of(events, ChunkDecided)] == ["auto", "auto"]
+    assert events[-1].end == "finished"
 
 
 class Counted(ScriptedRobot):

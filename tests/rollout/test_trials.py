@@ -1,11 +1,14 @@
 """Closed-loop trials of the scripted expert, judged by the simulator."""
 
+import numpy as np
 import pytest
 
-from vlm2vla.config import TrialsConfig
+from vlm2vla.config import ToldConfig, TrialsConfig
+from vlm2vla.evaluation.suite import VERDICTS
 from vlm2vla.review import Review
 from vlm2vla.rollout.statistics import wilson
 from vlm2vla.rollout.trials import run_trials
+from vlm2vla.trajectories import EpisodeIndex
 
 
 def test_wilson_is_the_textbook_interval():
@@ -25,7 +28,20 @@ def test_the_expert_picks_things_up_through_words(workspace):
     assert (report.trials, report.errors) == (3, ())
     assert report.success_rate >= 2 / 3
     assert Review(workspace).queue({"source": ["policy"]})["total"] == 3
+    for episode in EpisodeIndex(workspace).episodes():
+        assert episode.rate_hz == pytest.approx(5.0)
+        assert len(episode) == pytest.approx(5 * report.rows[0].simulated_s, rel=0.8)
+        assert np.abs(np.diff(episode.states[:, :3], axis=0)).max() < 0.05
     assert all(trial.actions > 3 and trial.end.startswith("finished") for trial in report.rows)
+
+
+@pytest.mark.slow
+def test_verdicts_are_kept_of_whoever_is_not_the_expert(workspace):
+    told = ToldConfig(say="move up 2 cm; move up 2 cm")
+    (trial,) = run_trials(TrialsConfig(policy="typed", trials=1, workers=1), workspace, told=told).rows
+    assert trial.verdicts == dict.fromkeys(VERDICTS, 0) | {"unknown": 2}  # nobody knows when such words are done
+    (trial,) = run_trials(TrialsConfig(trials=1, workers=1), workspace).rows
+    assert trial.verdicts == {}
 
 
 @pytest.mark.slow

@@ -124,6 +124,10 @@ def test_guessing_passwords_is_stopped(client_for, monkeypatch):
     for _ in range(MAX_FAILURES):
         assert client.get("/", auth=("x", "guess")).status_code == 401
     assert client.get("/", auth=("x", "open sesame")).status_code == 429
+    for password in ("open sesame", "guess"):  # STOP is not locked out, and does not say which one is right
+        stopped = client.post("/drive/stop", auth=("x", password))
+        assert (stopped.status_code, '"state": "sent"' in stopped.text) == (200, True)
+    assert client.post("/drive/leave", json={}, auth=("x", "open sesame")).status_code == 429
     later = time.monotonic() + 61
     monkeypatch.setattr("ui.guard.time.monotonic", lambda: later)
     assert client.get("/", auth=("x", "open sesame")).status_code == 200

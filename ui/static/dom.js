@@ -66,6 +66,9 @@ export function when(iso) {
   return date.toLocaleDateString();
 }
 
+// Text with `code` in backticks, as nodes.
+export const coded = (text) => text.split("`").map((part, index) => (index % 2 ? h("code", {}, part) : part));
+
 export const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 
 export function debounce(wait, fn) {

@@ -1,6 +1,6 @@
 // The keyboard: one table for the shortcuts and for the overlay that lists them.
 import { actions } from "./actions.js";
-import { fill, h, icon } from "./dom.js";
+import { makeHelp, nameOf } from "./help.js";
 import { on, spanOf, state } from "./store.js";
 
 // [key as pressed, key as shown, what it does, action]
@@ -48,12 +48,6 @@ const KEYS = {
 const TABLE = new Map(Object.values(KEYS).flat().map(([pressed, , , action]) => [pressed, action]));
 const WITHOUT_EPISODE = new Set(["?", "n"]);
 
-export function nameOf(event) {
-  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  const shifted = event.shiftKey && (event.key.length > 1 || /[a-z]/i.test(event.key));
-  return shifted ? `Shift+${event.key.length === 1 ? event.key.toUpperCase() : event.key}` : key;
-}
-
 // Somebody is writing, or a control that uses the key itself has the focus.
 function taken(event) {
   const node = event.target;
@@ -70,7 +64,7 @@ function leaveClicked(event) {
 }
 
 export function startKeys() {
-  const overlay = makeOverlay();
+  const overlay = makeHelp(KEYS, "They rest while you type; Escape leaves a text box.");
   document.addEventListener("click", leaveClicked);
   document.addEventListener("change", leaveClicked);
   document.addEventListener("keydown", (event) => {
@@ -85,15 +79,4 @@ export function startKeys() {
     action();
   });
   on("help", () => (overlay.open ? overlay.close() : overlay.showModal()));
-}
-
-function makeOverlay() {
-  const overlay = h("dialog", { class: "vs-dialog vs-help", "aria-label": "Keys" });
-  const close = h("button", { type: "button", class: "icon", "aria-label": "Close", onclick: () => overlay.close() }, icon("close"));
-  fill(overlay, h("header", {}, h("h2", {}, "Keys"), h("span", { class: "vs-dim" }, "They rest while you type; Escape leaves a text box."), close),
-    h("div", { class: "vs-help-columns" }, Object.entries(KEYS).map(([title, rows]) => h("section", {}, h("h3", {}, title),
-      h("dl", {}, rows.map(([, shown, text]) => [h("dt", {}, h("kbd", {}, shown)), h("dd", {}, text)]))))));
-  overlay.addEventListener("click", (event) => { if (event.target === overlay) overlay.close(); });
-  document.body.append(overlay);
-  return overlay;
 }

@@ -43,8 +43,15 @@ class KinematicAnnotator:
 
     name: LabelSource = "kinematic"
 
-    def __init__(self, config: LanguageConfig | None = None):
+    def __init__(self, config: LanguageConfig | None = None, *, recorded: bool = False):
+        """Make an annotator.
+
+        Args:
+            config: How numbers become words.
+            recorded: Take boundaries and texts of the subtasks that a recording came with, where it has any.
+        """
         self.config = config or LanguageConfig()
+        self._recorded = recorded
         self._form: ActionForm = make_form(self.config)
 
     def annotate(self, episode: Episode, *, span: tuple[int, int] | None = None, hint: str = "") -> AnnotatedEpisode:
@@ -78,8 +85,10 @@ class KinematicAnnotator:
         return AnnotatedEpisode(episode.id, self._form.name, subtasks, (provenance,))
 
     def _spans(self, episode: Episode, rows: np.ndarray, start: int, end: int, hint: str) -> list[_Span]:
-        task = parse_task(episode.instruction)
         whole = (start, end) == (0, len(episode))
+        if self._recorded and episode.subtasks and whole and not hint:
+            return [_Span(each.start_step, each.end_step, each.text) for each in episode.subtasks]
+        task = parse_task(episode.instruction)
         if hint:
             words = words_of(hint)
             if words and verb_of(words[0]):
@@ -137,6 +146,7 @@ class KinematicAnnotator:
             "enter_mm": 1000 * segmentation.ENTER_M,
             "leave_mm": 1000 * segmentation.LEAVE_M,
             **({"hint": hint} if hint else {}),
+            **({"recorded": True} if self._recorded else {}),
         }
 
 

@@ -81,31 +81,57 @@ def samples_of(
         ConfigError: Its action form is unknown.
         AnnotationError: The words do not make a dialogue.
     """
+    for index, subtask in enumerate(annotated.subtasks):
+        yield from samples_at(
+            annotated,
+            episode,
+            index,
+            subtask.start_step,
+            subtask.plan,
+            subtask.chunk,
+            joined=joined,
+            camera=camera,
+        )
+
+
+def samples_at(
+    annotated: AnnotatedEpisode,
+    episode: Episode,
+    index: int,
+    step: int,
+    plan: str,
+    chunk: str,
+    *,
+    joined: bool,
+    camera: str = "",
+) -> Iterator[Sample]:
+    """The conversations of subtask number `index` over the image at `step`; see `samples_of` for the rest.
+
+    `plan` and `chunk` tell the motion from that step on.
+    """
     view = camera or default_camera(episode)
     words = form_called(annotated.action_form)
-    texts = [subtask.text for subtask in annotated.subtasks]
-    for index, subtask in enumerate(annotated.subtasks):
-        image = (ImageRef(episode.id, view, subtask.start_step),)
-        meta = _meta(annotated, episode, subtask)
-        levels = {"subtask": subtask.text, "plan": subtask.plan, "chunk": subtask.chunk}
-        remaining = texts[index:] if known_to_the_end(annotated, index, len(episode)) else []
-        remaining = remaining if len(remaining) <= MAX_SUBTASKS else []
-        name = f"{episode.id}/{subtask.uid}"
-        if remaining and not joined:
-            turns = dialogue(episode.instruction, episode.embodiment, words, subtasks=remaining)
-            yield Sample(f"{name}/list", "action", image, _answered(turns), ("subtask",), meta)
-        shown = remaining if joined else []
-        turns = dialogue(
-            episode.instruction,
-            episode.embodiment,
-            words,
-            subtasks=shown,
-            subtask=levels["subtask"],
-            plan=levels["plan"],
-            chunk=levels["chunk"],
-        )
-        asked: tuple[SampleLevel, ...] = ("subtask", "plan", "chunk") if shown else ("plan", "chunk")
-        yield Sample(name, "action", image, _answered(turns), asked, meta)
+    subtask = annotated.subtasks[index]
+    texts = [entry.text for entry in annotated.subtasks[index:]]
+    image = (ImageRef(episode.id, view, step),)
+    meta = _meta(annotated, episode, subtask, step)
+    remaining = texts if known_to_the_end(annotated, index, len(episode)) and len(texts) <= MAX_SUBTASKS else []
+    name = f"{episode.id}/{subtask.uid}" + (f"@{step}" if step != subtask.start_step else "")
+    if remaining and not joined:
+        turns = dialogue(episode.instruction, episode.embodiment, words, subtasks=remaining)
+        yield Sample(f"{name}/list", "action", image, _answered(turns), ("subtask",), meta)
+    shown = remaining if joined else []
+    turns = dialogue(
+        episode.instruction,
+        episode.embodiment,
+        words,
+        subtasks=shown,
+        subtask=subtask.text,
+        plan=plan,
+        chunk=chunk,
+    )
+    asked: tuple[SampleLevel, ...] = ("subtask", "plan", "chunk") if shown else ("plan", "chunk")
+    yield Sample(name, "action", image, _answered(turns), asked, meta)
 
 
 def completed_sample(
@@ -169,11 +195,11 @@ def _pair(
     return Sample(name, kind, images, _answered(turns), (kind,), meta)
 
 
-def _meta(annotated: AnnotatedEpisode, episode: Episode, subtask: AnnotatedSubtask) -> dict[str, Any]:
+def _meta(annotated: AnnotatedEpisode, episode: Episode, subtask: AnnotatedSubtask, step: int) -> dict[str, Any]:
     return _values(
         episode,
         uid=subtask.uid,
-        start_step=subtask.start_step,
+        start_step=step,
         end_step=subtask.end_step,
         action_form=annotated.action_form,
         status=subtask.status,

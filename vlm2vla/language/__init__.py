@@ -1,8 +1,9 @@
 """Numbers <-> words. Pure: no files but its own prompts, no model, no robot.
 
 Action text (`form`, `make_form`, `ActionForm`), the merging rule (`merge_steps`), motion plans (`plan_of`,
-`verbalize_plan`, `parse_plan`), words in free text (`find_directions`, `find_gripper_words`), and the conversation
-that asks for all of it (`dialogue`). Centimetres and degrees exist only here; arrays are metres and radians.
+`verbalize_plan`, `parse_plan`; with amounts `measured_plan`), words in free text (`find_directions`,
+`find_gripper_words`), and the conversation that asks for all of it (`dialogue`).
+Centimetres and degrees exist only here; arrays are metres and radians.
 """
 
 from vlm2vla.language.dialogue import (
@@ -17,8 +18,10 @@ from vlm2vla.language.dialogue import (
     prompt_text,
     verbalize_subtasks,
 )
+from vlm2vla.language.even import even_rows
 from vlm2vla.language.find import find_directions, find_gripper_words
 from vlm2vla.language.forms import ActionForm, form, make_form
+from vlm2vla.language.measured import measured_plan, measured_turned_round, parse_measured
 from vlm2vla.language.merge import merge_steps
 from vlm2vla.language.plan import plan_of
 from vlm2vla.language.plan_text import parse_plan, verbalize_plan
@@ -41,12 +44,16 @@ __all__ = [
     "dialogue",
     "direction_dialogue",
     "directions_of",
+    "even_rows",
     "find_directions",
     "find_gripper_words",
     "form",
     "make_form",
     "measure",
+    "measured_plan",
+    "measured_turned_round",
     "merge_steps",
+    "parse_measured",
     "parse_plan",
     "parse_subtasks",
     "plan_of",

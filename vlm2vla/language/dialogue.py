@@ -50,7 +50,7 @@ def dialogue(
     *,
     subtasks: Sequence[str] = (),
     subtask: str = "",
-    plan: str = "",
+    plan: str | None = "",
     chunk: str = "",
 ) -> tuple[Turn, ...]:
     """The conversation over one image, as far as the answers go.
@@ -61,7 +61,8 @@ def dialogue(
         action_form: Form that is asked for; `chunk` must be in it.
         subtasks: All subtasks of the task. Without them, but with `subtask`, the conversation starts at the plan.
         subtask: The current one.
-        plan: Motion plan of the current subtask.
+        plan: Motion plan of the current subtask; None leaves that level out and asks for the chunk at once (the
+            ablation without plans).
         chunk: Action text of the current subtask.
 
     Raises:
@@ -69,9 +70,11 @@ def dialogue(
     """
     if not instruction.strip():
         raise AnnotationError("a dialogue needs an instruction")
-    if (plan and not subtask) or (chunk and not plan):
+    if (plan and not subtask) or (chunk and not plan and plan is not None) or (plan is None and not subtask):
         raise AnnotationError("a plan needs its subtask, and a chunk needs its plan")
     task = _line(instruction)
+    ask = "plan" if plan is not None else "chunk"
+    chunk_words = _ask_chunk(action_form) if plan is None else ""
     turns = [_system(embodiment)]
     if subtasks or not subtask:
         turns.append(Turn("user", _fill("subtasks", instruction=task), images=1))
@@ -80,13 +83,14 @@ def dialogue(
         turns.append(Turn("assistant", verbalize_subtasks(subtasks)))
         if not subtask:
             return tuple(turns)
-        turns.append(Turn("user", _fill("plan", subtask=_line(subtask))))
+        turns.append(Turn("user", _fill(ask, subtask=_line(subtask), words=chunk_words)))
     else:
-        turns.append(Turn("user", _fill("plan_first", instruction=task, subtask=_line(subtask)), images=1))
+        first = _fill(f"{ask}_first", instruction=task, subtask=_line(subtask), words=chunk_words)
+        turns.append(Turn("user", first, images=1))
     if plan:
         turns += [Turn("assistant", plan), Turn("user", _ask_chunk(action_form))]
-        if chunk:
-            turns.append(Turn("assistant", chunk))
+    if chunk:
+        turns.append(Turn("assistant", chunk))
     return tuple(turns)
 
 

@@ -16,11 +16,15 @@ from vlm2vla.policy.protocol import (
 from vlm2vla.policy.replay import ReplayPolicy
 from vlm2vla.policy.scripted import Script, ScriptedPolicy, ScriptedVerifier
 from vlm2vla.policy.typed import TypedPolicy
+from vlm2vla.policy.verifiers import AnswerVerifier, KinematicVerifier, VLMVerifier
+from vlm2vla.policy.vlm import VLMPolicy, messages_of, turned_round
 
 __all__ = [
+    "AnswerVerifier",
     "ChunkReady",
     "Driving",
     "GaveUp",
+    "KinematicVerifier",
     "ParseFailed",
     "PlanReady",
     "Policy",
@@ -32,6 +36,10 @@ __all__ = [
     "Streaming",
     "SubtasksReady",
     "TypedPolicy",
+    "VLMPolicy",
+    "VLMVerifier",
     "Verdict",
     "Verifier",
+    "messages_of",
+    "turned_round",
 ]

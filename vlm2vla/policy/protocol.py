@@ -6,8 +6,10 @@ anything and never invents an action: when it cannot write one it says `GaveUp`,
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
+
+import numpy as np
 
 from vlm2vla.robot import Observation
 from vlm2vla.types import ActionChunk, Level
@@ -58,6 +60,7 @@ class ChunkReady:
         raw: What was written.
         attempts: How many tries it took.
         seconds: How long it took.
+        later: How many more rows were written or begun, which are not carried out before the next look.
     """
 
     chunk: ActionChunk
@@ -65,6 +68,7 @@ class ChunkReady:
     raw: str = ""
     attempts: int = 1
     seconds: float = 0.0
+    later: int = 0
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,8 @@ class Driving:
         index: The current one.
         plan: The motion plan of this cycle; empty before it is written.
         cycle: Number of the cycle, from 0.
+        goal: [7] where the chunk of this cycle leads: end-effector x y z, roll pitch yaw, last gripper command, in the
+            frame of the observations; None before it is written.
     """
 
     instruction: str
@@ -95,6 +101,7 @@ class Driving:
     index: int = 0
     plan: str = ""
     cycle: int = 0
+    goal: np.ndarray | None = field(default=None, compare=False)
 
     @property
     def subtask(self) -> str:
@@ -110,9 +117,13 @@ class Driving:
         """The same cycle with its plan."""
         return replace(self, plan=plan)
 
+    def heading(self, goal: np.ndarray) -> "Driving":
+        """The same cycle with where its chunk leads."""
+        return replace(self, goal=goal)
+
     def next_cycle(self, done: bool) -> "Driving":
         """The next cycle, of the next subtask when this one is `done`."""
-        return replace(self, index=self.index + done, plan="", cycle=self.cycle + 1)
+        return replace(self, index=self.index + done, plan="", cycle=self.cycle + 1, goal=None)
 
 
 class Policy(Protocol):
@@ -151,5 +162,5 @@ class Verifier(Protocol):
     name: str
 
     def verify(self, driving: Driving, before: Observation, after: Observation) -> Verdict:
-        """Look at the first observation of the subtask's cycle and at the newest one."""
+        """Look at the observation with which the subtask began and at the newest one."""
         ...

@@ -63,10 +63,19 @@ def read_action(text: str, observation: Observation) -> tuple[ActionChunk, str]:
     Raises:
         ActionParseError: The text is not action language.
     """
+    return read_typed(text, _state(observation))
+
+
+def read_typed(text: str, gripper: str) -> tuple[ActionChunk, str]:
+    """The same for a gripper that is "open" or "closed".
+
+    Raises:
+        ActionParseError: The text is not action language.
+    """
     listed = text.lstrip().startswith(("[", "```"))
     problem: ActionParseError | None = None
     for name in _LISTS if listed else _SENTENCES:
-        for candidate in (text,) if listed else (text, f"with the gripper {_state(observation)}, {text.strip()}"):
+        for candidate in (text,) if listed else (text, f"with the gripper {gripper}, {text.strip()}"):
             try:
                 chunk = form(name).parse(candidate)
                 return chunk, form(name).verbalize(chunk)

@@ -1,10 +1,12 @@
 """Cameras of a real robot: newest JPEG on demand, or a clear error. RealSense D435i and any UVC camera.
 
 pyrealsense2 and cv2 are loaded when a camera is opened. Each camera is read by a thread of its own, so that looking
-never waits for a driver; a picture older than `STALE_S` counts as lost.
+never waits for a driver; a picture older than `STALE_S` counts as lost. A picture counts as taken when the wait for it
+began: it shows nothing from before that, where the device hands out frames as they come.
 """
 
 import logging
+import math
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -35,8 +37,8 @@ class Camera(Protocol):
 
     name: str
 
-    def read(self) -> Frame:
-        """The newest picture.
+    def read(self, since_s: float = -math.inf) -> Frame:
+        """The newest picture; waits a little for one that was taken after `since_s`.
 
         Raises:
             RobotError: There is none, or it is too old.
@@ -55,9 +57,10 @@ class PictureCamera:
         self.name = name
         self._take = take
 
-    def read(self) -> Frame:
+    def read(self, since_s: float = -math.inf) -> Frame:
         """What the function returns now."""
-        return Frame(self._take(), time.monotonic())
+        began = time.monotonic()
+        return Frame(self._take(), began)
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -70,7 +73,7 @@ class ThreadedCamera(ABC):
         self.name = name
         self._frame: Frame | None = None
         self._error = ""
-        self._ready = threading.Event()
+        self._news = threading.Condition()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"camera {name}", daemon=True)
         self._thread.start()
@@ -85,20 +88,29 @@ class ThreadedCamera(ABC):
 
     def _run(self) -> None:
         while not self._closing.is_set():
+            began = time.monotonic()
             try:
-                self._frame = Frame(self.grab(), time.monotonic())
-                self._error = ""
+                self._tell(Frame(self.grab(), began), "")
             except Exception as error:  # drivers raise anything; the camera is lost until a frame comes again
-                self._error = str(error) or type(error).__name__
+                self._tell(self._frame, str(error) or type(error).__name__)
                 self._closing.wait(0.5)
-            self._ready.set()
         self.release()
 
-    def read(self) -> Frame:
-        """The newest picture, not older than `STALE_S`."""
-        self._ready.wait(FIRST_FRAME_S)
-        frame = self._frame
-        if frame is None or time.monotonic() - frame.time_s > STALE_S:
+    def _tell(self, frame: Frame | None, error: str) -> None:
+        with self._news:
+            self._frame, self._error = frame, error
+            self._news.notify_all()
+
+    def read(self, since_s: float = -math.inf) -> Frame:
+        """The newest picture, not older than `STALE_S`; waits as long for one that was taken after `since_s`."""
+
+        def come() -> bool:
+            return bool(self._error) if self._frame is None else self._frame.time_s > since_s
+
+        with self._news:
+            in_time = self._news.wait_for(come, FIRST_FRAME_S if self._frame is None else STALE_S)
+            frame = self._frame
+        if not in_time or frame is None or time.monotonic() - frame.time_s > STALE_S:
             why = self._error or "no picture comes"
             raise RobotError(f"camera {self.name} is lost ({why}); check its cable, then start the robot server again")
         return frame

@@ -14,6 +14,12 @@ from vlm2vla.robot.safety import Decision, Rules, Situation
 _STATUS_AGE_S = 1.0
 
 
+def clock_now(robot: Robot, seen_s: float) -> float:
+    """Seconds on the robot's own clock. A status may be a little older than the newest view, taken at `seen_s`."""
+    now = robot.status().time_s
+    return max(now, seen_s) if now > seen_s - _STATUS_AGE_S else now
+
+
 class SafeRobot:
     """A robot behind the rules; itself a `Robot`.
 
@@ -80,10 +86,7 @@ class SafeRobot:
         return self.rules.judge(action, Situation(self._where, now - basis.time_s, recent, self._previous))
 
     def _now(self) -> float:
-        """Seconds on the robot's clock. A status may be a little older than a view that came later."""
-        now = self.robot.status().time_s
-        newest = max(seen.time_s for seen in (self._seen, self._decided_on) if seen is not None)
-        return max(now, newest) if now > newest - _STATUS_AGE_S else now
+        return clock_now(self.robot, max(seen.time_s for seen in (self._seen, self._decided_on) if seen is not None))
 
     def stop(self) -> bool:
         """Stop all motion; see `Robot.stop`."""

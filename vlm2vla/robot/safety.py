@@ -33,6 +33,7 @@ CLAMPABLE = ("gripper", "step", "reach", "keep-out")
 
 # Rounding of sums of metres and radians; far below what any robot can resolve.
 _TINY = 1e-9
+TABLE = "the table"
 _METRES, _RADIANS = slice(0, 3), slice(3, 6)
 _WORDS = {"x": ("back", "forward"), "y": ("right", "left"), "z": ("down", "up")}
 
@@ -52,7 +53,12 @@ class Box:
 
 def table_box(height_m: float, *, x: tuple[float, float] = (-math.inf, math.inf)) -> Box:
     """The table: everything below its top, over the whole driven way, between two x."""
-    return Box("the table", (x[0], -math.inf, -math.inf), (x[1], math.inf, height_m))
+    return Box(TABLE, (x[0], -math.inf, -math.inf), (x[1], math.inf, height_m))
+
+
+def tables(height_m: float | None) -> tuple[Box, ...]:
+    """Keep-out boxes of a real robot's table: below its top nowhere, since nobody knows where it ends."""
+    return () if height_m is None else (table_box(height_m),)
 
 
 # The base moves along y with the hand, so its own parts have no end there. Frame: x = 0 at the middle of the base,
@@ -175,9 +181,22 @@ class Rules:
 
         return _decided(steps)
 
-    def judge_alone(self, action: Any) -> Decision:
-        """Only the rules that need no situation: numbers, axes, gripper, step. The last check beside the robot."""
-        return _decided(lambda notes: self._step(self._own(action, notes), notes))
+    def judge_alone(self, action: Any, ee: np.ndarray | None = None) -> Decision:
+        """Only the rules that need no situation: numbers, axes, gripper, step. The last check beside the robot.
+
+        Where the hand is known, `ee` [7], its way is kept out of the boxes, too.
+        """
+
+        def steps(notes: list) -> np.ndarray:
+            row = self._step(self._own(action, notes), notes)
+            return row if ee is None else self._clear(row, _position(ee), notes)
+
+        return _decided(steps)
+
+    @property
+    def table_m(self) -> float | None:
+        """Height of the table that the hand stays above, metres; None when no table is known."""
+        return next((box.upper[2] for box in self.keep_out if box.name == TABLE), None)
 
     def judge_chunk(self, rows: Any, situation: Situation) -> tuple[Decision, ...]:
         """What would happen to a whole chunk, row after row, each from where the rows before would lead.
@@ -255,12 +274,13 @@ class Rules:
         if not row[:6].any():
             return row
         here = _position(situation.ee)
-        if here is None:
-            raise _RefusedError("stale", "nobody knows where the hand is; look again before moving")
         share = 1.0
         for index, (low, high) in enumerate(self.embodiment.ee_limits):
             share = min(share, _share_within(here[index], row[index], low, high))
         row = self._shortened(row, share, "reach", "the goal is out of reach", notes)
+        return self._clear(row, here, notes)
+
+    def _clear(self, row: np.ndarray, here: np.ndarray, notes: list) -> np.ndarray:
         for box in self.keep_out:
             share = _share_outside(here, row[:3], box, self.config.margin_m)
             row = self._shortened(row, share, "keep-out", f"the way leads into {box.name}", notes)
@@ -308,11 +328,11 @@ def _numbers(action: Any) -> np.ndarray:
     return row if len(row) == 7 else np.concatenate([row[:3], np.zeros(3), row[3:]])
 
 
-def _position(ee: Any) -> np.ndarray | None:
-    if ee is None:
-        return None
-    here = np.asarray(ee, dtype=np.float64).reshape(-1)[:3]
-    return here if len(here) == 3 and np.isfinite(here).all() else None
+def _position(ee: Any) -> np.ndarray:
+    here = np.zeros(0) if ee is None else np.asarray(ee, dtype=np.float64).reshape(-1)[:3]
+    if len(here) != 3 or not np.isfinite(here).all():
+        raise _RefusedError("stale", "nobody knows where the hand is; look again before moving")
+    return here
 
 
 def _share_within(start: float, delta: float, low: float, high: float) -> float:

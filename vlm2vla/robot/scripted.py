@@ -129,15 +129,24 @@ class ScriptedRobot:
 
     def observe(self) -> Observation:
         """See `Robot.observe`."""
-        if self._closed:
-            raise RobotError(f"{self.name} is closed")
+        where = self.glance()
         if self.faults.camera_lost:
             raise RobotError(f"{self.name}: the camera gives no frames; check its cable")
+        return replace(where, images=self._images if self._images is not None else _drawn(where.ee, self.embodiment))
+
+    def glance(self) -> Observation:
+        """Where it is, without pictures."""
+        if self._closed:
+            raise RobotError(f"{self.name} is closed")
         with self._lock:
             ee = self._ee.copy()
         joints = dict(zip(("arm", "base", "lift", "roll", "pitch", "wrist_yaw", "gripper"), ee.tolist(), strict=True))
-        images = self._images if self._images is not None else _drawn(ee, self.embodiment)
-        return Observation(self._clock.now(), images, ee, joints, self.status())
+        return Observation(self._clock.now(), {}, ee, joints, self.status())
+
+    def begin_episode(self) -> None:
+        """Count y from where it is now, like a robot that drives about."""
+        with self._lock:
+            self._ee[1] = 0.0
 
     def act(self, action: np.ndarray, *, timeout_s: float = 10.0) -> ActionResult:
         """See `Robot.act`."""

@@ -16,11 +16,13 @@ import contextlib
 import functools
 import inspect
 import logging
+import math
 import signal
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -83,6 +85,7 @@ class StretchRobot:
         self._cameras = tuple(cameras)
         self._acting = threading.Lock()
         self._stops = 0  # how often `stop` was called
+        self._moved_s = -math.inf  # when the last motion ended, `time.monotonic`
         self._gripped: float | None = None  # opening that the gripper was last told
         self._closed = False
 
@@ -91,14 +94,24 @@ class StretchRobot:
         self._driver.fix_frame()
 
     def observe(self) -> Observation:
-        """Look, now; raises `RobotError` when a camera is lost or the status is stale."""
-        if problem := self._fault():
-            raise RobotError(problem)
+        """Look, now: no picture is from before the end of the last motion, and the time is that of the oldest one.
+
+        Raises:
+            RobotError: A camera is lost, or the status is stale.
+        """
+        where = self.glance()
         if not self._cameras:
             raise RobotError("this robot was connected without a camera; start it with one, such as head=d435i")
-        images = {camera.name: camera.read().jpeg for camera in self._cameras}
+        frames = {camera.name: camera.read(self._moved_s) for camera in self._cameras}
+        images = {name: frame.jpeg for name, frame in frames.items()}
+        return replace(where, time_s=min(frame.time_s for frame in frames.values()), images=images)
+
+    def glance(self) -> Observation:
+        """Where it is, without pictures; raises `RobotError` when the status is stale."""
+        if problem := self._fault():
+            raise RobotError(problem)
         joints = self._driver.joints()
-        return Observation(time.monotonic(), images, joints.ee(), joints.as_dict(), self.status())
+        return Observation(time.monotonic(), {}, joints.ee(), joints.as_dict(), self.status())
 
     def status(self) -> RobotStatus:
         """Whether it can move, from numbers that are already here."""
@@ -131,6 +144,7 @@ class StretchRobot:
         except RobotError as error:
             return self._result("fault", self._after_fault(str(error)), begin)
         finally:
+            self._moved_s = time.monotonic()
             self._acting.release()
 
     def turn_base(self, angle_rad: float, *, timeout_s: float = 10.0) -> ActionResult:
@@ -157,6 +171,7 @@ class StretchRobot:
         except RobotError as error:
             return self._result("fault", self._after_fault(str(error)), begin)
         finally:
+            self._moved_s = time.monotonic()
             self._acting.release()
 
     def point_head(self, pan_rad: float, tilt_rad: float) -> None:

@@ -1,7 +1,8 @@
 """Manipulation-frame motions as joint motions of a Stretch, and what became of them. Pure: no driver, no clock.
 
 The arm of a Stretch reaches to its right, so in the manipulation frame +x is arm extension, +y is driving forward, +z
-is lift up, and yaw is the wrist's. All in metres and radians; gripper openings 0 closed to 1 open. This module knows no
+is lift up, and yaw is the wrist's; what turns the wrist moves arm and base as well, so that the fingertips stay where
+they are (`stretch_geometry`). All in metres and radians; gripper openings 0 closed to 1 open. This module knows no
 effort, no board and no timing.
 """
 
@@ -14,13 +15,10 @@ import numpy as np
 
 from vlm2vla.errors import ActionRefusedError
 from vlm2vla.robot.protocol import Outcome
+from vlm2vla.robot.stretch_geometry import Pose, ee_of, moved
 
-# Where the fingertips are when every joint reads 0 and the wrist points along the arm (RE1V0 description).
-FINGERTIPS_X_M = 0.333
-FINGERTIPS_Z_M = 0.038
-
-JOINT_OF_AXIS = {0: "arm", 1: "base", 2: "lift", 5: "wrist_yaw"}
-"""Which joint moves along which column of an action."""
+# Joints that are told to move by less than this are left alone, metres or radians.
+_NOTHING = 1e-9
 
 AXIS_NAMES = ("x", "y", "z", "roll", "pitch", "yaw")
 
@@ -88,9 +86,14 @@ class Joints:
         return {name: float(getattr(self, name)) for name in ("lift", "arm", "base", "wrist_yaw", "gripper")}
 
     def ee(self) -> np.ndarray:
-        """[7] fingertips x y z, roll pitch yaw, opening; x and z are those of a wrist that points along the arm."""
-        position = [FINGERTIPS_X_M + self.arm, self.base, FINGERTIPS_Z_M + self.lift]
-        return np.array([*position, 0.0, 0.0, self.wrist_yaw, self.gripper])
+        """[7] fingertips x y z, roll pitch yaw, opening."""
+        x, y, z, yaw = ee_of(self.pose)
+        return np.array([x, y, z, 0.0, 0.0, yaw, self.gripper])
+
+    @property
+    def pose(self) -> Pose:
+        """What places the fingertips."""
+        return Pose(base=self.base, arm=self.arm, lift=self.lift, yaw=self.wrist_yaw)
 
 
 @dataclass(frozen=True)
@@ -158,12 +161,11 @@ def plan_motion(
     """
     goals: dict[str, float] = {}
     clipped: list[str] = []
-    for axis, joint in JOINT_OF_AXIS.items():
-        delta = float(action[axis])
-        if not delta:
-            continue
+    pose = moved(joints.pose, action[[0, 1, 2, 5]])
+    for joint, wanted in (("arm", pose.arm), ("base", pose.base), ("lift", pose.lift), ("wrist_yaw", pose.yaw)):
         start = getattr(joints, joint)
-        wanted = start + delta
+        if abs(wanted - start) < _NOTHING:
+            continue
         low, high = limits.get(joint, (-math.inf, math.inf))
         # A joint that already is beyond its limit may come back, and may not go further out.
         goal = min(max(wanted, min(low, start)), max(high, start))

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from vlm2vla.policy import Driving, PolicyEvent, Verdict
+from vlm2vla.policy import ChunkReady, Driving, PolicyEvent, Verdict
 from vlm2vla.robot import ActionResult, Observation
 from vlm2vla.robot.safety import Decision as SafetyDecision
 
@@ -36,11 +36,16 @@ class PolicySaid:
 
 @dataclass(frozen=True)
 class ChunkDecided:
-    """What the person (or the mode) decided about the chunk before anything moved."""
+    """What the person (or the mode) decided about the chunk before anything moved.
+
+    Attributes:
+        chunk: What a person wrote instead of the policy's chunk; None when it was taken as it was.
+    """
 
     driving: Driving
     approved: bool
     reason: str = ""
+    chunk: ChunkReady | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,8 @@ from vlm2vla.simulation.expert import Expert
 from vlm2vla.types import ActionChunk
 
 ACTION_FORM = "rows:0.5cm"
+TURNING_FORM = "rows7:0.5cm:1deg"
+"""Where the task asks for the wrist."""
 
 
 class ExpertDriver:
@@ -23,13 +25,17 @@ class ExpertDriver:
     Args:
         expert: Decides from the state of the world.
         state: Gives that state.
+
+    Attributes:
+        action_form: Name of the form in which it says its actions.
     """
 
     name = "scripted expert"
 
     def __init__(self, expert: Expert, state: Callable[[], WorldState]):
         self._expert, self._state = expert, state
-        self._form = form(ACTION_FORM)
+        self.action_form = TURNING_FORM if expert.turns else ACTION_FORM
+        self._form = form(self.action_form)
         self._rows = np.zeros((0, 7))
 
     def subtasks(self, driving: Driving, observation: Observation) -> Iterator[PolicyEvent]:
@@ -44,11 +50,13 @@ class ExpertDriver:
             return
         self._rows = np.array([step.row for step in steps]).reshape(-1, 7)
         before = float(observation.ee[6] >= 0.5)
-        yield PlanReady(verbalize_plan(plan_of(self._rows, gripper_before=before, settle_s=0.0)))
+        phrases = plan_of(self._rows, rotation=self._form.rotation, gripper_before=before, settle_s=0.0)
+        yield PlanReady(verbalize_plan(phrases))
 
     def chunk(self, driving: Driving, observation: Observation) -> Iterator[PolicyEvent]:
         """The same motions as action text; none when the task is done."""
-        text = self._form.verbalize(ActionChunk(self._rows[:, [0, 1, 2, 6]]))
+        rows = self._rows if self._form.rotation else self._rows[:, [0, 1, 2, 6]]
+        text = self._form.verbalize(ActionChunk(rows))
         yield ChunkReady(self._form.parse(text), text, text)
 
     def verify(self, driving: Driving, before: Observation, after: Observation) -> Verdict:

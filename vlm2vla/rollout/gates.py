@@ -1,7 +1,8 @@
 """Between a decoded chunk and the robot: who has to say yes, and what a yes is good for.
 
-An approval is bound to the hash of the decoded action and of the robot's state, and expires: if either changed, it is
-void. This module knows no page; the studio implements `Gate` with buttons.
+An approval is bound to one question: to the decoded action, number by number, and to the look that it was decided on.
+It expires, and is void when the robot was moved meanwhile. This module knows no page; the studio implements `Gate` with
+buttons.
 """
 
 import hashlib
@@ -13,8 +14,8 @@ import numpy as np
 from vlm2vla.policy import ChunkReady, Driving
 from vlm2vla.robot import Observation
 
-# States nearer than this are the same state: sensor noise, metres and radians.
-STATE_GRAIN = 0.002
+# How far [7] the end-effector may seem to move while it stands still: metres, radians, share of the gripper's opening.
+STATE_NOISE = np.array([0.004, 0.004, 0.004, 0.02, 0.02, 0.02, 0.05])
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,13 @@ class Approve:
     """What a person is asked to approve.
 
     Attributes:
-        key: Hash of the chunk's numbers and of the robot's state; an answer must name it.
+        key: Hash of the chunk's numbers and of the look; an answer must name it.
         driving: Subtask and plan.
         text: The action text.
         asked_at: Seconds, on the clock of the loop.
         expires_after_s: A yes that comes later is void.
+        chunk: What would be carried out.
+        observation: What it was decided on.
     """
 
     key: str
@@ -34,6 +37,8 @@ class Approve:
     text: str
     asked_at: float
     expires_after_s: float
+    chunk: ChunkReady
+    observation: Observation
 
 
 @dataclass(frozen=True)
@@ -44,13 +49,18 @@ class Decision:
         go: Carry the chunk out.
         key: Which question is answered.
         reason: Why not, or what was changed.
-        driving: Go on from here instead: another subtask or plan, said by a person.
+        driving: Go on from here instead: other subtasks or another plan, said by a person. A plan that it holds is
+            taken as it is; where it is empty the policy writes a new one.
+        chunk: Carry this out instead, as written by a person; `key` is then the key of this chunk.
+        asked_at: When the changed chunk was shown; None for an unchanged one.
     """
 
     go: bool
     key: str
     reason: str = ""
     driving: Driving | None = field(default=None)
+    chunk: ChunkReady | None = field(default=None)
+    asked_at: float | None = None
 
 
 class Gate(Protocol):
@@ -70,7 +80,12 @@ class AutoGate:
 
 
 def approval_key(chunk: ChunkReady, observation: Observation) -> str:
-    """Hash of what would be carried out, and of where the robot is."""
+    """Hash of what would be carried out, and of the look that it was decided on: names one question."""
     digest = hashlib.sha256(np.ascontiguousarray(chunk.chunk.rows).tobytes())
-    digest.update(np.round(observation.ee / STATE_GRAIN).astype(np.int64).tobytes())
+    digest.update(np.array([observation.time_s, *observation.ee], dtype=np.float64).tobytes())
     return digest.hexdigest()[:16]
+
+
+def same_state(asked: Observation, now: Observation) -> bool:
+    """The robot stands where it stood, apart from the noise of its sensors."""
+    return bool((np.abs(asked.ee - now.ee) <= STATE_NOISE).all())

@@ -17,7 +17,9 @@ _TRACE, _SAID = "trace.jsonl", "said.json"
 
 
 def write_trace(folder: Path, trace: Trace, action_form: str) -> Path:
-    """Write one rollout to a folder of its own: the episode, what was said, and every event.
+    """Write one rollout to a folder of its own: the episode, what was said, and every event; returns the folder.
+
+    The same rollout once more (equal seeds give equal motions) is there already, and stays as it is.
 
     Raises:
         InvalidEpisodeError: Nothing moved.
@@ -25,6 +27,8 @@ def write_trace(folder: Path, trace: Trace, action_form: str) -> Path:
     """
     episode, annotated = trace.episode(), trace.annotated(action_form)
     path = folder / episode.id
+    if (path / _SAID).exists():  # written last
+        return path
     write_lerobot(path, [(episode, [])])
     lines = (json.dumps(row, ensure_ascii=False) for row in trace.log)
     write_atomic(path / _TRACE, "\n".join(lines) + "\n")

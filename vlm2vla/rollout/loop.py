@@ -10,13 +10,23 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vlm2vla.errors import ConfigError, RobotError, VLM2VLAError
-from vlm2vla.policy import ChunkReady, Driving, GaveUp, PlanReady, Policy, PolicyEvent, SubtasksReady, Verifier
-from vlm2vla.robot import Observation, Robot
+from vlm2vla.policy import (
+    ChunkReady,
+    Driving,
+    GaveUp,
+    PlanReady,
+    Policy,
+    PolicyEvent,
+    SubtasksReady,
+    Verdict,
+    Verifier,
+)
+from vlm2vla.robot import Observation, Robot, clock_now
 from vlm2vla.robot.safety import Rules, Situation
 from vlm2vla.rollout.events import (
     ActionAsked,
@@ -30,9 +40,12 @@ from vlm2vla.rollout.events import (
     PolicySaid,
     SubtaskJudged,
 )
-from vlm2vla.rollout.gates import Approve, AutoGate, Decision, Gate, approval_key
+from vlm2vla.rollout.gates import Approve, AutoGate, Decision, Gate, approval_key, same_state
 
 log = logging.getLogger(__name__)
+
+# Nothing is decided on a look that is older than this share of what the rules allow: acting on it takes time, too.
+FRESH = 0.25
 
 
 @dataclass(frozen=True)
@@ -119,10 +132,12 @@ class _Run:
         self.clock: Callable[[], float] = time.monotonic
         self.driving = Driving("")
         self.observation: Observation | None = None
+        self.began: Observation | None = None  # what the current subtask began with
         self._acted: deque[float] = deque(maxlen=64)  # robot time of the last actions
 
     def task(self) -> Iterator[Event]:
         """The whole task."""
+        self.check_stopped()
         self.observation = yield from self.look()
         ready = yield from self.said(self.policy.subtasks(self.driving, self.observation), SubtasksReady)
         if not ready.texts:
@@ -136,30 +151,48 @@ class _Run:
     def cycle(self) -> Iterator[Event]:
         """Plan, chunk, approval, rows, verdict."""
         self.check_stopped()
+        yield from self.look_again()
         yield CycleBegan(self.driving)
+        self.began = self.began or self.observation
+        if not self.driving.plan:  # else a person has said one
+            plan = yield from self.said(self.policy.plan(self.driving, self.observation), PlanReady)
+            self.driving = self.driving.planned(plan.text)
+            yield from self.look_again()
         before = self.observation
-        plan = yield from self.said(self.policy.plan(self.driving, before), PlanReady)
-        self.driving = self.driving.planned(plan.text)
         chunk = yield from self.said(self.policy.chunk(self.driving, before), ChunkReady)
         decision = self.ask(chunk, before)
-        yield ChunkDecided(self.driving, decision.go, decision.reason)
-        if decision.driving is not None:
-            self.driving = decision.driving
+        yield ChunkDecided(self.driving, decision.go, decision.reason, decision.chunk)
         if not decision.go:
-            self.driving = self.driving.next_cycle(False)
+            self.go_on_from(decision.driving)
             self.observation = yield from self.look()
             return
+        chunk = decision.chunk or chunk
+        self.driving = self.driving.heading(goal_of(chunk.chunk.rows, before.ee))
         yield from self.rows(chunk, before)
-        verdict = self.verifier.verify(self.driving, before, self.observation)
+        if chunk.later:
+            verdict = Verdict(False, f"{chunk.later} more rows were written: look again first")
+        else:
+            verdict = self.verifier.verify(self.driving, self.began, self.observation)
         yield SubtaskJudged(self.driving, verdict)
+        self.began = None if verdict.done else self.began
         self.driving = self.driving.next_cycle(verdict.done)
+
+    def go_on_from(self, said: Driving | None) -> None:
+        """The next cycle after a chunk that was not carried out: what a person said instead, or the same again."""
+        following = self.driving.next_cycle(False)
+        if said is None:
+            self.driving = following
+            return
+        if (said.subtasks, said.index) != (following.subtasks, following.index):
+            self.began = None
+        self.driving = replace(following, subtasks=said.subtasks, index=said.index, plan=said.plan)
 
     def rows(self, chunk: ChunkReady, decided_on: Observation) -> Iterator[Event]:
         """Carry out the rows one by one; a row that is refused or not reached ends the chunk."""
         previous: np.ndarray | None = None
         for number, row in enumerate(seven(chunk.chunk.rows)):
             self.check_stopped()
-            now = self.observation.time_s
+            now = clock_now(self.robot, self.observation.time_s)
             situation = Situation(
                 ee=self.observation.ee,
                 age_s=now - decided_on.time_s,
@@ -187,6 +220,12 @@ class _Run:
         yield Observed(observation)
         return observation
 
+    def look_again(self) -> Iterator[Event]:
+        """Observe anew when time has passed since the newest look: somebody thought, typed, or was asked."""
+        age_s = clock_now(self.robot, self.observation.time_s) - self.observation.time_s
+        if not 0 <= age_s <= FRESH * self.rules.config.max_age_s:
+            self.observation = yield from self.look()
+
     def said(self, events: Iterator[PolicyEvent], wanted: type) -> Iterator[Event]:
         """Pass the policy's events on; its result is the generator's return value.
 
@@ -204,19 +243,21 @@ class _Run:
 
     def ask(self, chunk: ChunkReady, observation: Observation) -> Decision:
         """Ask the gate; a yes that came late, or for something else, is void."""
-        question = Approve(
-            approval_key(chunk, observation), self.driving, chunk.text, self.clock(), self.config.approval_s
-        )
+        key, asked_at = approval_key(chunk, observation), self.clock()
+        question = Approve(key, self.driving, chunk.text, asked_at, self.config.approval_s, chunk, observation)
         decision = self.gate.decide(question)
         self.check_stopped()
         if not decision.go:
             return decision
-        if decision.key != question.key:
-            return Decision(False, question.key, "the approval was for another action or robot state")
-        if self.clock() - question.asked_at > question.expires_after_s:
-            return Decision(False, question.key, "the approval came too late")
-        if approval_key(chunk, self.robot.observe()) != question.key:
-            return Decision(False, question.key, "the robot moved between the question and the approval")
+        if decision.chunk is not None:
+            chunk, asked_at = decision.chunk, max(asked_at, decision.asked_at or asked_at)
+            key = approval_key(chunk, observation)
+        if decision.key != key:
+            return Decision(False, key, "the approval was for another action or robot state")
+        if self.clock() - asked_at > question.expires_after_s:
+            return Decision(False, key, "the approval came too late")
+        if not same_state(observation, self.robot.observe()):
+            return Decision(False, key, "the robot moved between the question and the approval")
         return decision
 
     def check_stopped(self) -> None:
@@ -229,6 +270,16 @@ class _Run:
         with contextlib.suppress(Exception):
             if not self.robot.stop():
                 log.error("%s did not confirm the stop", self.robot.name)
+
+
+def goal_of(rows: np.ndarray, ee: np.ndarray) -> np.ndarray:
+    """[7] where the rows of a chunk lead from the end-effector state `ee` [7]; the gripper as last commanded."""
+    goal = np.array(ee, dtype=np.float64)
+    if len(rows):
+        full = seven(rows)
+        goal[:6] += full[:, :6].sum(axis=0)
+        goal[6] = full[-1, 6]
+    return goal
 
 
 def seven(rows: np.ndarray) -> np.ndarray:

@@ -1,27 +1,71 @@
 """A rollout as data: an Episode of what was seen and done, an AnnotatedEpisode of what was said, the events as JSON.
 
-One step per look at the world, which is one per action row, so spans of the trace fall on rows exactly. A trace opens
-in the review like any other annotation, and its corrections flow back to training.
+One step per look at the world, which is one per action row, so spans of the trace fall on rows exactly. Where the robot
+can be looked at while it moves (the simulator), steps are samples of a fixed rate instead (`Trace.sample`). A trace
+opens in the review like any other annotation, and its corrections flow back to training.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vlm2vla.embodiment import Embodiment
-from vlm2vla.errors import InvalidEpisodeError
+from vlm2vla.errors import ActionParseError, InvalidEpisodeError
 from vlm2vla.language import MAX_ROWS, ActionForm, form, plan_of, verbalize_plan
 from vlm2vla.policy import ChunkReady, Driving
 from vlm2vla.robot import Observation
-from vlm2vla.rollout.events import ActionAsked, ActionDone, CycleBegan, Ended, Event, Observed, PolicySaid
+from vlm2vla.rollout.events import (
+    ActionAsked,
+    ActionDone,
+    ChunkDecided,
+    CycleBegan,
+    Ended,
+    Event,
+    Observed,
+    PolicySaid,
+)
 from vlm2vla.rollout.loop import seven
 from vlm2vla.types import ActionChunk, AnnotatedEpisode, AnnotatedSubtask, Episode, Provenance, Source
 
 FORMAT = "rollout"
+_PER_ROW = "one step per action row; the rate is the mean of the rollout"
+_SAMPLED = "sampled while the robot moved; commands are the motion that was reached, and the gripper as it was told"
+# A last look this much later than the last sample is a step of its own, seconds.
+_LATER_S = 0.05
+
+
+class Span(NamedTuple):
+    """The steps of one cycle that moved.
+
+    Attributes:
+        start, end: First step, and the step after the last.
+        driving: Subtask and plan.
+        text: Action text.
+        chunk: What it says; None before it is said.
+        rows: Rows that were carried out.
+        edited: A person wrote the action text.
+    """
+
+    start: int
+    end: int
+    driving: Driving
+    text: str
+    chunk: ActionChunk | None = None
+    rows: int = 0
+    edited: bool = False
+
+    def said(self, action_form: ActionForm) -> str:
+        """The action text in that form: word for word where it already is, else the chunk said anew."""
+        try:
+            action_form.parse(self.text)
+        except ActionParseError:
+            rows = seven(self.chunk.rows) if self.chunk is not None else np.zeros((0, 7))
+            return action_form.verbalize(ActionChunk(rows if action_form.rotation else rows[:, [0, 1, 2, 6]]))
+        return self.text
 
 
 @dataclass
@@ -30,9 +74,10 @@ class Trace:
 
     Attributes:
         instruction, embodiment, policy: What was driven, and by whom.
+        rate_hz: Rate of the samples; 0 for one step per action row.
         observations: One per step.
-        commands: [7] per action row that was sent.
-        spans: (first step, step after the last, driving, chunk text) per cycle that moved.
+        commands: [7] what was sent to get from each step to the next.
+        spans: One per cycle.
         log: Every event as JSON values with its "kind"; images are left out.
         ended: How it ended; None while it runs.
     """
@@ -40,11 +85,51 @@ class Trace:
     instruction: str
     embodiment: Embodiment
     policy: str
+    rate_hz: float = 0.0
     observations: list[Observation] = field(default_factory=list)
     commands: list[np.ndarray] = field(default_factory=list)
-    spans: list[tuple[int, int, Driving, str]] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
     ended: Ended | None = None
+    _gripper: float | None = field(default=None, repr=False)
+    _acted: bool = field(default=False, repr=False)
+    _seen: Observation | None = field(default=None, repr=False)
+
+    @property
+    def rotates(self) -> bool:
+        """Chunks hold rotation: they have seven numbers a row."""
+        return any(span.chunk is not None and span.chunk.rows.shape[1] == 7 for span in self.spans)
+
+    def sample(self, observation: Observation) -> None:
+        """One more step, taken while the robot moves; only for a trace with a rate."""
+        if self.observations:
+            self._reach(observation)
+        self.observations.append(observation)
+
+    def look(self, observation: Observation) -> None:
+        """A look of the loop: a step after every row; in a trace with a rate only the first one."""
+        self._seen = observation
+        if not self.observations:
+            self.observations.append(observation)
+        elif self.rate_hz:
+            return
+        elif self._acted:
+            self.observations.append(observation)
+        else:  # nothing was sent since the last look
+            self.observations[-1] = observation
+        self._acted = False
+
+    def close(self) -> None:
+        """The last look of a trace with a rate is a step when it shows something new."""
+        seen = self._seen if self.rate_hz else None
+        if seen is not None and seen.time_s - self.observations[-1].time_s > _LATER_S:
+            self.sample(seen)
+
+    def _reach(self, observation: Observation) -> None:
+        """The command of the step before a sample is the motion that was reached, with the gripper as it was told."""
+        command = observation.ee - self.observations[-1].ee
+        command[6] = observation.ee[6] >= 0.5 if self._gripper is None else self._gripper
+        self.commands.append(command)
 
     def episode(self) -> Episode:
         """The recording.
@@ -68,11 +153,11 @@ class Trace:
             source=Source(FORMAT, "", ids={"policy": self.policy}),
             instruction=self.instruction,
             embodiment=self.embodiment,
-            rate_hz=(steps - 1) / max(times[-1] - times[0], 1e-6),
+            rate_hz=self.rate_hz or (steps - 1) / max(times[-1] - times[0], 1e-6),
             states=states,
             commands=commands,
             cameras=cameras,
-            notes=("one step per action row; the rate is the mean of the rollout",),
+            notes=(_SAMPLED if self.rate_hz else _PER_ROW,),
         )
 
     def annotated(self, action_form: str) -> AnnotatedEpisode:
@@ -82,11 +167,11 @@ class Trace:
         there were several, a plan derived from those rows. What was said word by word is in the log.
         """
         episode_id = self.episode().id
-        groups: list[list[tuple[int, int, Driving, str]]] = []
+        groups: list[list[Span]] = []
         for span in self.spans:
-            if span[0] < span[1]:
+            if span.start < span.end:
                 last = groups[-1] if groups else None
-                if last and last[-1][2].index == span[2].index and span[1] - last[0][0] <= MAX_ROWS:
+                if last and _same(last[-1], span) and sum(each.rows for each in last) + span.rows <= MAX_ROWS:
                     last.append(span)
                 else:
                     groups.append([span])
@@ -98,14 +183,15 @@ class Trace:
         made = Provenance("policy", self.policy, datetime.now(UTC).isoformat(timespec="seconds"), model=self.policy)
         return AnnotatedEpisode(episode_id, action_form, tuple(subtasks), (made,))
 
-    def _subtask(self, group: list, number: int, episode_id: str, action_form: ActionForm) -> AnnotatedSubtask:
-        start, end, driving, text = group[0][0], group[-1][1], group[0][2], group[0][3]
+    def _subtask(self, group: list[Span], number: int, episode_id: str, action_form: ActionForm) -> AnnotatedSubtask:
+        start, end, driving, text = group[0].start, group[-1].end, group[0].driving, group[0].said(action_form)
         plan, source = driving.plan, "policy"
         if len(group) > 1:
-            rows = np.vstack([action_form.parse(chunk).rows for _, _, _, chunk in group])
+            rows = np.vstack([action_form.parse(span.said(action_form)).rows for span in group])
             text = action_form.verbalize(ActionChunk(rows))
             before = float(self.commands[start - 1][6]) if start else None
-            plan = verbalize_plan(plan_of(seven(rows), gripper_before=before, settle_s=0.0))
+            phrases = plan_of(seven(rows), rotation=action_form.rotation, gripper_before=before, settle_s=0.0)
+            plan = verbalize_plan(phrases)
             source = "kinematic"
         return AnnotatedSubtask(
             uid=f"s{number}-{episode_id[-6:]}",
@@ -114,7 +200,11 @@ class Trace:
             end_step=end,
             plan=plan,
             chunk=text,
-            sources={"subtask": "policy", "plan": source, "chunk": "policy"},
+            sources={
+                "subtask": "policy",
+                "plan": source,
+                "chunk": "person" if any(span.edited for span in group) else "policy",
+            },
         )
 
 
@@ -135,23 +225,39 @@ class Frames:
 
 def record(events: Iterable[Event], trace: Trace) -> Iterator[Event]:
     """Pass events on and keep them in `trace`; what came before an interruption stays there."""
-    driving, text = Driving(trace.instruction), ""
     for event in events:
-        if isinstance(event, CycleBegan):
-            trace.spans.append((_steps(trace), _steps(trace), event.driving, ""))
-        elif isinstance(event, PolicySaid) and isinstance(event.event, ChunkReady):
-            driving, text = event.driving, event.event.text
-        elif isinstance(event, ActionAsked) and event.decision.action is not None:
-            trace.commands.append(event.decision.action)
-        elif isinstance(event, Observed):
-            trace.observations.append(event.observation)
-        elif isinstance(event, ActionDone) and trace.spans:
-            start = trace.spans[-1][0]
-            trace.spans[-1] = (start, _steps(trace) + 1, driving, text)
-        elif isinstance(event, Ended):
-            trace.ended = event
-        trace.log.append(_plain(event))
+        note(event, trace)
         yield event
+
+
+def note(event: Event, trace: Trace) -> None:
+    """Keep one event."""
+    last = trace.spans[-1] if trace.spans else None
+    if isinstance(event, CycleBegan):
+        trace.spans.append(Span(_steps(trace), _steps(trace), event.driving, ""))
+    elif isinstance(event, PolicySaid) and isinstance(event.event, ChunkReady) and last:
+        trace.spans[-1] = last._replace(driving=event.driving, text=event.event.text, chunk=event.event.chunk)
+    elif isinstance(event, ChunkDecided) and event.chunk is not None and last:
+        trace.spans[-1] = last._replace(text=event.chunk.text, chunk=event.chunk.chunk, edited=True)
+    elif isinstance(event, ActionAsked) and event.decision.action is not None:
+        trace._gripper = float(event.decision.action[6])
+        if not trace.rate_hz:
+            trace.commands.append(event.decision.action)
+    elif isinstance(event, Observed):
+        trace.look(event.observation)
+    elif isinstance(event, ActionDone) and last:
+        trace._acted = True
+        end = _steps(trace) + (not trace.rate_hz)  # without a rate, the look that follows is the step after it
+        trace.spans[-1] = last._replace(end=end, rows=last.rows + 1)
+    elif isinstance(event, Ended):
+        trace.close()
+        trace.ended = event
+    trace.log.append(_plain(event))
+
+
+def _same(one: Span, other: Span) -> bool:
+    """Cycles of one subtask."""
+    return one.driving.index == other.driving.index and one.driving.subtask == other.driving.subtask
 
 
 def _steps(trace: Trace) -> int:

@@ -6,19 +6,26 @@ errors are left out of the success rate.
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
-from vlm2vla.config import TrialsConfig
-from vlm2vla.rollout.events import ActionDone
-from vlm2vla.rollout.expert import ACTION_FORM, ExpertDriver
+from vlm2vla.config import PolicyConfig, ToldConfig, TrialsConfig
+from vlm2vla.policy import ChunkReady, ParseFailed, PlanReady, Policy, SubtasksReady, Verifier, VLMPolicy
+from vlm2vla.rollout.drivers import EXPERTS, Drivers, one_thread_each
+from vlm2vla.rollout.events import ActionDone, Event, PolicySaid
+from vlm2vla.rollout.expert import ACTION_FORM, TURNING_FORM, ExpertDriver
 from vlm2vla.rollout.keep import keep, write_trace
 from vlm2vla.rollout.loop import RolloutConfig, drive
 from vlm2vla.rollout.statistics import wilson
+from vlm2vla.rollout.told import REPLAY, TYPED, Told
 from vlm2vla.rollout.trace import Trace, record
+from vlm2vla.rollout.truth import Judge
+from vlm2vla.vlm.registry import ModelRegistry
 from vlm2vla.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -26,6 +33,8 @@ if TYPE_CHECKING:
     from vlm2vla.simulation.tasks import Task
 
 MAX_CYCLES = 400
+# Milestones are looked for, and kept rollouts are sampled, this often (simulated seconds).
+LOOK_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,10 @@ class Trial:
         actions: Rows that were carried out.
         simulated_s, wall_s: How long it took, in the simulator and on the clock.
         kept: Folder of the recorded rollout, "" when it was not kept.
+        words: How much was written: subtasks, plans, chunks, tries that did not parse; and of a model's first tries,
+            how many chunks, and how many that would not have parsed without help.
+        cycle_s: Seconds that writing took in each cycle, plan and chunk together.
+        verdicts: How many verdicts of the verifier were right, see `rollout.truth`; empty where the expert judges.
     """
 
     seed: int
@@ -52,6 +65,9 @@ class Trial:
     simulated_s: float
     wall_s: float
     kept: str = ""
+    words: Mapping[str, int] = field(default_factory=dict)
+    cycle_s: tuple[float, ...] = ()
+    verdicts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,6 +81,8 @@ class TrialReport:
         partial_credit: Mean share of milestones.
         errors: One row per trial that broke.
         real_time_factor: Simulated seconds per second of the clock, median over trials, camera frames included.
+        cycle_s: Median seconds that a model writes in one cycle; None where none did.
+        parse_rate: Share of chunks whose first try parses without help; None where no model wrote any.
         rows: Every trial.
     """
 
@@ -74,6 +92,8 @@ class TrialReport:
     partial_credit: float | None
     errors: tuple[dict[str, Any], ...]
     real_time_factor: float | None
+    cycle_s: float | None
+    parse_rate: float | None
     rows: tuple[Trial, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -82,97 +102,214 @@ class TrialReport:
 
 
 def run_trials(
-    config: TrialsConfig, workspace: Workspace, progress: Callable[[int, int | None], None] | None = None
+    config: TrialsConfig,
+    workspace: Workspace,
+    progress: Callable[[int, int | None], None] | None = None,
+    *,
+    policy: PolicyConfig | None = None,
+    told: ToldConfig | None = None,
 ) -> TrialReport:
-    """Drive `config.trials` tasks with seeds from `config.seed` on."""
-    folder = workspace.rollouts if config.keep else None
-    workers = config.workers or os.cpu_count() or 1
+    """Drive `config.trials` tasks with seeds from `config.seed` on.
+
+    Raises:
+        NotFoundError: No model or episode of that name.
+        ConfigError: What was told is not what the policy needs.
+    """
     seeds = range(config.seed, config.seed + config.trials)
-    shares = [tuple(seeds[start::workers]) for start in range(min(workers, len(seeds)))]
-    rows: list[Trial] = []
-    if len(shares) == 1:
-        for trial in _drive_all(config.task, shares[0], folder):
-            rows.append(trial)
-            if progress:
-                progress(len(rows), len(seeds))
-    else:
-        import multiprocessing
-
-        # Graphics and threads of this process do not survive a fork.
-        with ProcessPoolExecutor(len(shares), mp_context=multiprocessing.get_context("spawn")) as pool:
-            waiting = [pool.submit(_drive_share, config.task, share, folder) for share in _pieces(shares)]
-            for done in waiting:
-                rows += done.result()
-                if progress:
-                    progress(len(rows), len(seeds))
-    rows.sort(key=lambda trial: trial.seed)
-    keep(workspace, [Path(trial.kept) for trial in rows if trial.kept])
-    return _report(rows)
-
-
-def _pieces(shares: list[tuple[int, ...]], size: int = 5) -> list[tuple[int, ...]]:
-    """Small pieces in turn, so that progress is seen and no worker waits long for another."""
-    return [
-        share[start : start + size] for start in range(0, len(shares[0]), size) for share in shares if share[start:]
-    ]
-
-
-def _drive_share(task: str, seeds: tuple[int, ...], folder: Path | None) -> list[Trial]:
-    return list(_drive_all(task, seeds, folder))
-
-
-def _drive_all(family: str, seeds: tuple[int, ...], folder: Path | None) -> Iterator[Trial]:
-    from vlm2vla.simulation import World
-    from vlm2vla.simulation.tasks import make_task
-
-    world = None
-    try:
-        for seed in seeds:
-            scene, task = make_task(family, seed)
-            world = world or World(scene)
-            world.reset(scene)
-            yield _trial(world, scene, task, seed, folder)
-    finally:
-        if world is not None:
-            world.close()
-
-
-def _trial(world: "World", scene: "Scene", task: "Task", seed: int, folder: Path | None) -> Trial:
-    from vlm2vla.simulation.expert import Expert
-    from vlm2vla.simulation.success import Progress
-
-    began, state = time.perf_counter(), world.state()
-    progress = Progress(task, state)
-    driver = ExpertDriver(Expert(task, scene, seed), world.state)
-    unsubscribe = world.subscribe(0.2, lambda: progress.update(world.state()))
-    trace = Trace(task.instruction, world.robot.embodiment, driver.name)
-    try:
-        events = drive(world.robot, driver, driver, task.instruction, config=RolloutConfig(MAX_CYCLES))
-        actions = sum(isinstance(event, ActionDone) for event in record(events, trace))
-    finally:
-        unsubscribe()
-    ended = trace.ended
-    progress.update(world.state())
-    verdict = progress.verdict(ended.reason if ended.end == "error" else "")
-    kept = str(write_trace(folder, trace, ACTION_FORM)) if folder and actions else ""
-    simulated = world.state().time_s - state.time_s
-    return Trial(
-        seed=seed,
-        instruction=task.instruction,
-        result=verdict.result,
-        partial=verdict.score.partial,
-        end=f"{ended.end}: {ended.reason}",
-        actions=actions,
-        simulated_s=round(simulated, 2),
-        wall_s=round(time.perf_counter() - began, 3),
-        kept=kept,
+    rows = sorted(
+        drive_seeds(config, seeds, workspace, progress, policy=policy, told=told), key=lambda trial: trial.seed
     )
+    keep(workspace, [Path(trial.kept) for trial in rows if trial.kept])
+    return report_of(rows)
 
 
-def _report(rows: list[Trial]) -> TrialReport:
+def drive_seeds(
+    config: TrialsConfig,
+    seeds: Sequence[int],
+    workspace: Workspace,
+    progress: Callable[[int, int | None], None] | None = None,
+    *,
+    policy: PolicyConfig | None = None,
+    told: ToldConfig | None = None,
+) -> Iterator[Trial]:
+    """The trials of these seeds in the order in which they are done; `config.trials` and `config.seed` do not matter.
+
+    Args:
+        config: What is driven, and by whom.
+        seeds: One trial each.
+        workspace: Whose models and episodes drive.
+        progress: Called with how many are done, and of how many.
+        policy: How a model is asked.
+        told: What the policies "replay" and "typed" are told.
+
+    Raises:
+        NotFoundError: No model or episode of that name.
+        ConfigError: What was told is not what the policy needs.
+    """
+    told = told or ToldConfig()
+    told.check(config.policy)
+    words = Told(config.policy, told, workspace) if config.policy in (REPLAY, TYPED) else None
+    if words is None and config.policy not in EXPERTS:
+        ModelRegistry(workspace).get(config.policy)
+    work = _Work(config, policy or PolicyConfig(), workspace.root, words)
+    workers = min(config.workers or os.cpu_count() or 1, len(seeds))
+    trials = _in_parallel(work, seeds, workers) if workers > 1 else work.drive(seeds)
+    for done, trial in enumerate(trials, 1):
+        if progress:
+            progress(done, len(seeds))
+        yield trial
+
+
+def _in_parallel(work: "_Work", seeds: Sequence[int], workers: int) -> Iterator[Trial]:
+    import multiprocessing
+
+    # Graphics and threads of this process do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=one_thread_each) as pool:
+        # Small pieces, so that progress is seen and no worker waits long for another.
+        waiting = [pool.submit(_drive_piece, work, tuple(seeds[at : at + 5])) for at in range(0, len(seeds), 5)]
+        for piece in as_completed(waiting):
+            yield from piece.result()
+
+
+def _drive_piece(work: "_Work", seeds: tuple[int, ...]) -> list[Trial]:
+    return list(work.drive(seeds))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a worker process needs to know."""
+
+    config: TrialsConfig
+    policy: PolicyConfig
+    root: Path
+    told: Told | None = None
+
+    def drive(self, seeds: Sequence[int]) -> Iterator[Trial]:
+        """One trial per seed, in one world."""
+        from vlm2vla.simulation import World
+        from vlm2vla.simulation.tasks import make_task
+
+        world = None
+        try:
+            for seed in seeds:
+                scene, task = make_task(self.config.task, seed, held_out=self.config.held_out)
+                world = world or World(scene, robot=self.config.robot, cameras=self._cameras)
+                world.reset(scene)
+                yield self._trial(world, scene, task, seed)
+        finally:
+            if world is not None:
+                world.close()
+
+    @property
+    def _cameras(self) -> tuple[str, ...]:
+        """Policies look through the first one; the others cost as much time each, and only recordings want them."""
+        from vlm2vla.simulation.recorder import CAMERAS
+
+        return CAMERAS if self.config.keep else CAMERAS[:1]
+
+    def _trial(self, world: "World", scene: "Scene", task: "Task", seed: int) -> Trial:
+        from vlm2vla.simulation.success import Progress
+
+        began, state = time.perf_counter(), world.state()
+        progress = Progress(task, state)
+        policy, verifier, cycles = self._driver(world, scene, task, seed)
+        # What is kept is an episode of a fixed rate, like recorded ones.
+        rate_hz = 1 / LOOK_S if self.config.keep else 0.0
+        trace = Trace(task.instruction, world.robot.embodiment, policy.name, rate_hz)
+
+        def look() -> None:
+            progress.update(world.state())
+            if rate_hz and trace.observations:
+                trace.sample(world.glimpse())
+
+        unsubscribe = world.subscribe(LOOK_S, look)
+        tally = _Tally()
+        judge = Judge(task, scene, world.state, lambda: progress.update(world.state()).success)
+        try:
+            events = drive(world.robot, policy, verifier, task.instruction, config=RolloutConfig(cycles))
+            for event in record(events, trace):
+                tally.see(event)
+                judge.see(event)
+        finally:
+            unsubscribe()
+        ended = trace.ended
+        progress.update(world.state())
+        verdict = progress.verdict(ended.reason if ended.end == "error" else "")
+        folder = Workspace.open(self.root).rollouts if self.config.keep and tally.actions else None
+        first_tries = policy.written if isinstance(policy, VLMPolicy) else {}
+        return Trial(
+            seed=seed,
+            instruction=task.instruction,
+            result=verdict.result,
+            partial=verdict.score.partial,
+            end=f"{ended.end}: {ended.reason}",
+            actions=tally.actions,
+            simulated_s=round(world.state().time_s - state.time_s, 2),
+            wall_s=round(time.perf_counter() - began, 3),
+            kept=str(write_trace(folder, trace, TURNING_FORM if trace.rotates else ACTION_FORM)) if folder else "",
+            words=tally.words | {f"first_tries_{name}": count for name, count in first_tries.items()},
+            cycle_s=tuple(tally.cycle_s) if isinstance(policy, VLMPolicy) else (),
+            verdicts={} if isinstance(verifier, ExpertDriver) else judge.counts,
+        )
+
+    def _driver(self, world: "World", scene: "Scene", task: "Task", seed: int) -> tuple[Policy, Verifier, int]:
+        """Who drives, who judges, and for how many cycles at most."""
+        if self.config.policy in EXPERTS:
+            from vlm2vla.simulation.expert import Expert
+
+            wrist = EXPERTS[self.config.policy]
+            driver = ExpertDriver(Expert(task, scene, seed, wrist=wrist), world.state)
+            return driver, driver, MAX_CYCLES if wrist else self.config.max_cycles
+        robot = world.robot.embodiment
+        if self.told is not None:
+            return *self.told.driver(robot), self.told.cycles
+        drivers = _drivers(self.root)
+        policy = drivers.policy(self.config.policy, robot, replace(self.policy, seed=self.policy.seed + seed))
+        return policy, drivers.verifier(self.config.verifier, self.config.policy, robot), self.config.max_cycles
+
+
+@cache
+def _drivers(root: Path) -> Drivers:
+    """The models of this process: loaded once, however many trials there are."""
+    return Drivers(Workspace.open(root))
+
+
+class _Tally:
+    """Counts of one rollout."""
+
+    def __init__(self):
+        self.actions = 0
+        self.words = {"subtasks": 0, "plans": 0, "chunks": 0, "failed_parses": 0}
+        self.cycle_s: list[float] = []
+        self._plan_s = 0.0
+
+    def see(self, event: Event) -> None:
+        """Count one event."""
+        if isinstance(event, ActionDone):
+            self.actions += 1
+        said = event.event if isinstance(event, PolicySaid) else None
+        if isinstance(said, SubtasksReady):
+            self.words["subtasks"] += len(said.texts)
+        elif isinstance(said, PlanReady):
+            self.words["plans"] += 1
+            self._plan_s = said.seconds
+        elif isinstance(said, ParseFailed):
+            self.words["failed_parses"] += 1
+        elif isinstance(said, ChunkReady):
+            self.words["chunks"] += 1
+            self.cycle_s.append(round(self._plan_s + said.seconds, 3))
+
+
+def report_of(rows: Sequence[Trial]) -> TrialReport:
+    """All of them together."""
     good = [trial for trial in rows if trial.result != "error"]
     won = sum(trial.result == "success" for trial in good)
     factors = sorted(trial.simulated_s / trial.wall_s for trial in good if trial.wall_s > 0)
+    cycles = [seconds for trial in good for seconds in trial.cycle_s]
+    chunks, unparsable = (
+        sum(trial.words.get(f"first_tries_{name}", 0) for trial in good) for name in ("chunks", "unparsable")
+    )
     return TrialReport(
         trials=len(good),
         success_rate=won / len(good) if good else None,
@@ -180,5 +317,7 @@ def _report(rows: list[Trial]) -> TrialReport:
         partial_credit=sum(trial.partial for trial in good) / len(good) if good else None,
         errors=tuple({"seed": trial.seed, "message": trial.end} for trial in rows if trial.result == "error"),
         real_time_factor=round(factors[len(factors) // 2], 1) if factors else None,
+        cycle_s=round(median(cycles), 3) if cycles else None,
+        parse_rate=1 - unparsable / chunks if chunks else None,
         rows=tuple(rows),
     )

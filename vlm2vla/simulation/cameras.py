@@ -17,7 +17,7 @@ import mujoco
 import numpy as np
 
 from vlm2vla.errors import ConfigError, NotFoundError, RobotError
-from vlm2vla.simulation.libraries import load_in_order
+from vlm2vla.native import load_in_order
 from vlm2vla.simulation.model import Slot
 from vlm2vla.simulation.robot_body import DRAWN, FINGERS
 from vlm2vla.simulation.room import LARGEST_PX
@@ -87,11 +87,17 @@ class Darkroom:
             ConfigError: A size that cannot be drawn.
             RobotError: No graphics on this computer, or already closed.
         """
-        if not SMALLEST_PX <= px <= LARGEST_PX:
-            raise ConfigError(f"a picture is {SMALLEST_PX} to {LARGEST_PX} pixels large, not {px}")
-        if camera not in CAMERAS:
-            raise NotFoundError(f"no camera {camera!r}; there is {', '.join(CAMERAS)}")
-        return self._run(lambda: self._draw(qpos, CAMERAS[camera], px))
+        view, size = _checked(camera, px)
+        return self._run(lambda: self._draw(qpos, view, size))
+
+    def labels(self, qpos: np.ndarray, camera: str, px: int) -> np.ndarray:
+        """[h, w] int32: which geom of the model is seen at each pixel of that picture, -1 for the sky; upright.
+
+        Raises:
+            NotFoundError, ConfigError, RobotError: As `render`.
+        """
+        view, size = _checked(camera, px)
+        return self._run(lambda: self._label(qpos, view, size))
 
     def change(self, write: Callable[[], object], textures: tuple[str, ...]) -> object:
         """Run `write`, which changes the model, while nothing is being drawn; then send the named textures on."""
@@ -175,6 +181,31 @@ class Darkroom:
         self._perturb = mujoco.MjvPerturb()
 
     def _draw(self, qpos: np.ndarray, camera: Camera, px: int) -> np.ndarray:
+        self._look(qpos, camera)
+        self._add_shades(self._data)
+        factor = _OVERSAMPLING if px <= _OVERSAMPLED_PX else 1
+        pixels = self._develop(camera, px * factor)
+        self.frames += 1
+        return _finish(pixels, factor, camera.turned)
+
+    def _label(self, qpos: np.ndarray, camera: Camera, px: int) -> np.ndarray:
+        self._look(qpos, camera)
+        flags = self._scene.flags
+        flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = 1
+        try:
+            pixels = self._develop(camera, px).astype(np.int32)
+        finally:
+            flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = 0
+        # Colours count the things drawn from 1; black is the sky.
+        drawn = np.full(self._scene.ngeom + 1, -1, dtype=np.int32)
+        for geom in self._scene.geoms[: self._scene.ngeom]:
+            if geom.segid >= 0 and geom.objtype == mujoco.mjtObj.mjOBJ_GEOM:
+                drawn[geom.segid + 1] = geom.objid
+        number = pixels[..., 0] + (pixels[..., 1] << 8) + (pixels[..., 2] << 16)
+        return np.ascontiguousarray(np.rot90(drawn[number[::-1]], camera.turned))
+
+    def _look(self, qpos: np.ndarray, camera: Camera) -> None:
+        """Everything where `qpos` says, seen through `camera`."""
         model, data = self._model, self._data
         data.qpos[:] = qpos
         mujoco.mj_kinematics(model, data)
@@ -184,15 +215,15 @@ class Darkroom:
         mujoco.mjv_updateScene(
             model, data, self._option, self._perturb, self._view, mujoco.mjtCatBit.mjCAT_ALL, self._scene
         )
-        self._add_shades(data)
-        factor = _OVERSAMPLING if px <= _OVERSAMPLED_PX else 1
-        height, width = (int(round(px * share)) * factor for share in camera.shape)
+
+    def _develop(self, camera: Camera, px: int) -> np.ndarray:
+        """[h, w, 3] uint8 of what `_look` saw, the lowest row first; `px` on the longer side."""
+        height, width = (int(round(px * share)) for share in camera.shape)
         viewport = mujoco.MjrRect(0, 0, width, height)
         mujoco.mjr_render(viewport, self._scene, self._context)
         pixels = np.empty((height, width, 3), dtype=np.uint8)
         mujoco.mjr_readPixels(pixels, None, viewport, self._context)
-        self.frames += 1
-        return _finish(pixels, factor, camera.turned)
+        return pixels
 
     def _add_shades(self, data: mujoco.MjData) -> None:
         for body, foot, radius in self._shades:
@@ -215,6 +246,14 @@ class Darkroom:
                     np.array([0.0, 0.0, 0.0, strength / len(_RINGS)], dtype=np.float32),
                 )
                 self._scene.ngeom += 1
+
+
+def _checked(camera: str, px: int) -> tuple[Camera, int]:
+    if not SMALLEST_PX <= px <= LARGEST_PX:
+        raise ConfigError(f"a picture is {SMALLEST_PX} to {LARGEST_PX} pixels large, not {px}")
+    if camera not in CAMERAS:
+        raise NotFoundError(f"no camera {camera!r}; there is {', '.join(CAMERAS)}")
+    return CAMERAS[camera], px
 
 
 def _gl_context(size: int):

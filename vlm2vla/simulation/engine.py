@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from vlm2vla.simulation.frames import Pose, ee_of, to_world, yaw_to_world
+from vlm2vla.simulation.builds import RE1, Build
+from vlm2vla.simulation.frames import Pose, to_world, yaw_to_world
 from vlm2vla.simulation.model import Handles
 from vlm2vla.simulation.robot_body import ACTUATORS, ARM_JOINTS, FINGER_CLOSED, FINGER_OPEN, FINGERS
 from vlm2vla.simulation.scenes import Scene
@@ -56,13 +57,16 @@ class Engine:
 
     Attributes:
         speed: Simulated seconds per second of the wall clock; 0 runs as fast as it can.
+        build: Geometry of the robot.
+        hurry: While it is set, nothing waits for the wall clock: a stop is carried out as fast as can be computed.
     """
 
-    def __init__(self, model: mujoco.MjModel, places: Handles):
-        self.model, self.places = model, places
+    def __init__(self, model: mujoco.MjModel, places: Handles, build: Build = RE1):
+        self.model, self.places, self.build = model, places, build
         self.data = mujoco.MjData(model)
         self.period_s = float(model.opt.timestep)
         self.speed = 0.0
+        self.hurry = threading.Event()
         self._columns = np.array([places.actuators[_ACTUATOR_OF[name]] for name in JOINTS])
         # The reference is shifted by velocity x kv / kp, so that the servo follows without lag.
         self._lead = np.array([ACTUATORS[_ACTUATOR_OF[name]][2] / ACTUATORS[_ACTUATOR_OF[name]][1] for name in JOINTS])
@@ -108,8 +112,9 @@ class Engine:
 
     def _begin_robot(self, scene: Scene) -> None:
         x, y, height = scene.ee_start
-        rest = ee_of(Pose(0.0, 0.0, 0.0, 0.0))
-        base, arm, lift = y - rest[1], x - rest[0], scene.table_height_m + height - rest[2]
+        rest = self.build.ee_of(Pose(0.0, 0.0, 0.0, 0.0))
+        arm = float(np.clip(x - rest[0], 0.0, self.build.arm_m))
+        base, lift = y - rest[1], scene.table_height_m + height - rest[2]
         positions = {"base_x": base, "joint_lift": lift, "joint_head_pan": _HEAD_PAN, "joint_head_tilt": _HEAD_TILT}
         positions |= dict.fromkeys(ARM_JOINTS, arm / len(ARM_JOINTS))
         positions |= {f"joint_gripper_finger_{side}": FINGER_OPEN for side in FINGERS}
@@ -140,7 +145,7 @@ class Engine:
         if self.speed > 0:
             ahead = len(rows) * self.period_s / self.speed - (time.perf_counter() - began)
             if ahead > 0:
-                time.sleep(ahead)
+                self.hurry.wait(ahead)
 
     def hold(self, batches: int = 1) -> None:
         """Stay at the reference."""
@@ -167,7 +172,7 @@ class Engine:
     def ee(self) -> np.ndarray:
         """[7] end-effector in the manipulation frame, opening of the gripper last."""
         base, lift, arm, yaw, finger = self.joints()
-        x, y, z, yaw = ee_of(Pose(base, arm, lift, yaw))
+        x, y, z, yaw = self.build.ee_of(Pose(base, arm, lift, yaw))
         return np.array([x, y, z, 0.0, 0.0, yaw, opening_of(finger)])
 
     def still(self) -> bool:

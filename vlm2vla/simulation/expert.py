@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from vlm2vla.simulation.frames import HAND_M
+from vlm2vla.simulation.scenes import TURNED
 from vlm2vla.simulation.style import Style, draw_style
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ Phase = Literal["approach", "descend", "close", "lift", "carry", "lower", "open"
 _ALIGNED_M = 0.010
 _DEPTH_M = 0.008
 _OVER_M = 0.012
+# Along a box within this much, and turned by no more than this in one row, radians.
+_ALONG_RAD = 0.05
+_TURN_RAD = 0.19
 # After a miss: this many motions up.
 _BACK_OFF = 3
 _RETREAT_M = 0.06
@@ -56,7 +61,7 @@ class ExpertStep:
 
 
 class Expert:
-    """Solves pick-up, pick-and-place and pick-place-lift.
+    """Solves pick-up, pick-and-place, pick-place-lift and, with the wrist, pick-up-turned.
 
     Args:
         task: What to do.
@@ -66,6 +71,11 @@ class Expert:
         gain: Share of the remaining way that one row may take; below 1 where the robot moves while it is looked at.
         grip_cycles: Cycles until the fingers have come to rest; 1 where each row is waited for.
         mistakes: Make a mistake on purpose: yes, no, or (None) in a share of the seeds.
+        wrist: Turn the wrist where a thing asks for it; without, it does what four numbers a row can say.
+
+    Attributes:
+        turns: The task asks for the wrist.
+        gave_up: Why it gave up, or "".
     """
 
     def __init__(
@@ -78,10 +88,12 @@ class Expert:
         gain: float = 1.0,
         grip_cycles: int = 1,
         mistakes: bool | None = None,
+        wrist: bool = True,
     ):
         self._task = task
         self._things = {thing.name: thing for thing in scene.objects}
         self._table = scene.table_height_m
+        self.turns = wrist and self._things[task.target].kind == TURNED
         self._style = draw_style(seed, mistakes)
         self._speed = min(step_m, 0.05) * self._style.speed
         self._gain = gain
@@ -197,8 +209,10 @@ class Expert:
         aim = self._grasp_point(state, name)
         offset = aim - state.ee[:3]
         lateral = float(np.abs(offset[:2]).max())
+        turn = self._turn(state, name)
         hover = aim[2] + self._style.hover_m
-        if self._phase == "descend" and lateral < 2 * _ALIGNED_M or lateral < _ALIGNED_M:
+        slack = 2 if self._phase == "descend" else 1
+        if lateral < slack * _ALIGNED_M and abs(turn) < slack * _ALONG_RAD:
             arrived = abs(offset[2]) < _DEPTH_M and lateral < _ALIGNED_M
             if arrived or self._stalled >= _STALLED_CYCLES:
                 return self._close(state, name)
@@ -213,7 +227,7 @@ class Expert:
             target[2] = hover
         bend = self._style.bend_m * min(1.0, lateral / 0.15)
         target[:2] += bend * np.array([-offset[1], offset[0]]) / max(lateral, 1e-6) if lateral > 0.05 else 0.0
-        return self._step(target - state.ee[:3], 1.0, subtask, "approach")
+        return self._step(target - state.ee[:3], 1.0, subtask, "approach", turn=turn)
 
     def _close(self, state: "WorldState", name: str) -> ExpertStep:
         """Close and wait until the fingers rest; nothing held then is a miss."""
@@ -305,9 +319,19 @@ class Expert:
         # Tall things are held above their middle.
         aim[2] += max(0.0, half - 0.035)
         # One mistake an episode is enough.
-        aim += self._style.aim_error(max(self._attempts, int(self._missed)))
+        error = self._style.aim_error(max(self._attempts, int(self._missed)))
+        if self._things[name].kind == TURNED:
+            error = _on_a_box(error, state.ee[5])
+        aim += error
         aim[2] = max(aim[2], self._table + _PAD_M + 0.002)
         return aim
+
+    def _turn(self, state: "WorldState", name: str) -> float:
+        """Radians from the wrist to the direction in which the fingers take a thing: along a box, else as it is."""
+        if not self.turns or self._things[name].kind != TURNED:
+            return 0.0
+        along = (state.objects[name].yaw + np.pi / 2) % np.pi - np.pi / 2
+        return float(along - state.ee[5])
 
     def _half_height(self, state: "WorldState", name: str) -> float:
         """From the middle of a thing to its lowest point, also when it has fallen over."""
@@ -330,8 +354,17 @@ class Expert:
         """Height of the fingertips at which they cross the table over everything else."""
         return self._table + self._crossing(state, name)
 
-    def _step(self, offset: np.ndarray, gripper: float, subtask: str, phase: Phase, *, slow: float = 1.0) -> ExpertStep:
-        """A row towards `offset`, no faster than this expert moves; it starts gently."""
+    def _step(
+        self,
+        offset: np.ndarray,
+        gripper: float,
+        subtask: str,
+        phase: Phase,
+        *,
+        slow: float = 1.0,
+        turn: float = 0.0,
+    ) -> ExpertStep:
+        """A row towards `offset` and `turn`, no faster than this expert moves; it starts gently."""
         style: Style = self._style
         starting = self._cycles_in_phase if phase == self._phase else 0
         limit = self._speed * slow * (style.start if starting == 0 else 1.0)
@@ -342,8 +375,22 @@ class Expert:
             delta += self._noise.normal(0.0, style.tremble_m, 3) * (np.abs(delta) > 0.004)
         row = np.zeros(7)
         row[:3] = np.clip(delta, -0.05, 0.05)
+        # The fingertips rest while the wrist turns: arm and base make up for their swing, at the speed of the others.
+        most = min(_TURN_RAD, limit / HAND_M)
+        row[5] = np.clip(turn * self._gain, -most, most)
         row[6] = gripper
         return ExpertStep(row, subtask, phase)
+
+
+def _on_a_box(error: np.ndarray, yaw: float) -> np.ndarray:
+    """An error of the aim where the hand is turned: small ones turn with it, and what falls short goes too high.
+
+    A box is so long that fingers that fall short still hold it.
+    """
+    if error[0] < -0.03:
+        return np.array([0.0, 0.0, -error[0] + 0.01])
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    return np.array([cos * error[0] - sin * error[1], sin * error[0] + cos * error[1], error[2]])
 
 
 def _foreseen(state: "WorldState", row: np.ndarray) -> "WorldState":

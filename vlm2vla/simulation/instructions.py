@@ -74,7 +74,7 @@ def phrase(thing: Named, language: str, reference: Reference = "") -> str:
     words = _wordings(language)
     if thing.symbol:
         return _picture(thing.symbol, words)
-    kind = _word(words["kinds"], thing.kind, "kind")
+    kind = _word(words["kinds"] | words["more_kinds"], thing.kind, "kind")
     noun, gender = (kind[0], "mf".index(kind[1])) if isinstance(kind, list) else (kind, 0)
     colour = _word(words["colours"], thing.colour, "colour")
     colour = colour[gender] if isinstance(colour, list) else colour
@@ -116,6 +116,15 @@ def held_out_words(language: str = "en") -> frozenset[str]:
     return frozenset(synonyms["kinds"].values()) | frozenset(synonyms["colours"].values())
 
 
+def words_of(language: str) -> Mapping[str, Any]:
+    """All tables of a language; "questions" and "facts" have those that only questions need.
+
+    Raises:
+        ConfigError: Unknown language.
+    """
+    return _tables(language) if language in ("questions", "facts") else _wordings(language)
+
+
 def alphabet() -> frozenset[str]:
     """Every character that an instruction can hold."""
     letters = set("0123456789 abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -145,4 +154,9 @@ def _word(table: Mapping[str, Any], key: str, what: str) -> Any:
 def _wordings(language: str) -> Mapping[str, Any]:
     if language not in LANGUAGES:
         raise ConfigError(f"no wordings in the language {language!r}; {did_you_mean(language, LANGUAGES)}")
-    return yaml.safe_load((_FOLDER / f"{language}.yaml").read_text(encoding="utf-8"))
+    return _tables(language)
+
+
+@cache
+def _tables(name: str) -> Mapping[str, Any]:
+    return yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))

@@ -11,6 +11,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
+from vlm2vla.simulation.builds import RE1, Build
 from vlm2vla.simulation.robot_body import ACTUATORS, ARM_JOINTS, FINGERS, robot_spec
 from vlm2vla.simulation.room import WALLS, add_room
 from vlm2vla.simulation.scenes import MAX_CARDS, MAX_CONTAINERS, MAX_GRASPABLE
@@ -50,7 +51,7 @@ def mesh_cache(cache: Path | None = None) -> Path:
     return folder
 
 
-def build_model(cache: Path | None = None) -> tuple[mujoco.MjModel, mujoco.MjModel]:
+def build_model(cache: Path | None = None, build: Build = RE1) -> tuple[mujoco.MjModel, mujoco.MjModel]:
     """A model of one's own, and the blank one that it is a copy of (shared, never written).
 
     About a second the first time in a process, then milliseconds.
@@ -59,13 +60,13 @@ def build_model(cache: Path | None = None) -> tuple[mujoco.MjModel, mujoco.MjMod
         NotFoundError: The robot description is not installed.
         WorkspaceError: No folder for the decimated meshes.
     """
-    blank = _compiled(mesh_cache(cache))
+    blank = _compiled(mesh_cache(cache), build)
     return copy.copy(blank), blank
 
 
 @lru_cache(maxsize=2)
-def _compiled(cache: Path) -> mujoco.MjModel:
-    spec = robot_spec(describe(), cache)
+def _compiled(cache: Path, build: Build) -> mujoco.MjModel:
+    spec = robot_spec(describe(), cache, build)
     add_room(spec)
     return spec.compile()
 

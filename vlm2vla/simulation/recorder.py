@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vlm2vla.embodiment import STRETCH_RE1
 from vlm2vla.errors import ConfigError, RobotError
 from vlm2vla.simulation.expert import Expert
+from vlm2vla.simulation.style import RECOVERY_SHARE
 from vlm2vla.simulation.success import Progress, Verdict
-from vlm2vla.simulation.tasks import RECORDED, Task, make_task
+from vlm2vla.simulation.tasks import RECORDED, TURNED, Task, make_task
 from vlm2vla.types import Episode, Source, Subtask
 
 if TYPE_CHECKING:
@@ -35,6 +35,12 @@ GRIP_CYCLES = 4
 _MAX_STEPS = 400
 # Steps that are recorded after the expert is done, so that the end is seen at rest.
 _REST_STEPS = 3
+# Scattered starts: the larger part near the target (bound of the lateral distance on each axis), half of those low
+# and with closed fingers, as after a grasp that missed; the rest anywhere over the table. Heights over the table of
+# the fingertips.
+_NEAR_SHARE, _NEAR_M, _MISSED_SHARE, _MISSED_M = 0.6, 0.09, 0.5, (0.02, 0.08)
+_TABLE_X, _TABLE_Y = (0.50, 0.78), (-0.26, 0.26)
+_LOW_M, _HIGH_M, _CROSSING_M = 0.05, 0.24, 0.20
 
 Writer = Callable[[Iterator[Episode]], object]
 
@@ -105,6 +111,7 @@ def record_episode(
     *,
     cameras: Sequence[str] = CAMERAS,
     mistakes: bool | None = None,
+    scatter: bool = False,
     dataset: str = "stretch-simulated",
 ) -> Recording:
     """Let the expert do one task and record it.
@@ -116,9 +123,12 @@ def record_episode(
         seed: Of the expert's style.
         cameras: Cameras to record; none is fastest.
         mistakes: See `Expert`.
+        scatter: Begin from a pose drawn from the seed (`scatter_robot`) instead of the start pose.
         dataset: Name that the episode carries.
     """
     world.reset(scene)
+    if scatter:
+        scatter_robot(world, scene, task, seed)
     state = world.state()
     expert = Expert(task, scene, seed, step_m=STEP_M, gain=GAIN, grip_cycles=GRIP_CYCLES, mistakes=mistakes)
     progress = Progress(task, state)
@@ -151,7 +161,7 @@ def record_episode(
         dataset=dataset,
         source=Source("simulated", "", ids={"family": task.family, "seed": str(seed)}),
         instruction=task.instruction,
-        embodiment=STRETCH_RE1,
+        embodiment=world.robot.embodiment,
         rate_hz=RATE_HZ,
         states=np.array(states),
         commands=_padded(rows),
@@ -169,27 +179,70 @@ def record(
     *,
     open_world: "Callable[[Scene], World]",
     write: Writer,
+    cameras: Sequence[str] = CAMERAS,
+    mistakes: float = RECOVERY_SHARE,
+    scatter: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> RecordReport:
     """Record successful episodes until there are `count`, and hand them to a writer one at a time.
 
     Args:
-        family: One of `tasks.RECORDED`.
+        family: One of `tasks.RECORDED`, or `tasks.TURNED`.
         count: How many.
         seed: The first seed; the following ones are taken in turn. Seeds at which the expert fails are left out.
         open_world: Makes the simulator for the first scene; it is closed here.
         write: Takes the episodes as they come.
+        cameras: Cameras to record.
+        mistakes: Share of the episodes in which the expert misses once on purpose.
+        scatter: Share of the episodes that begin from a scattered pose: near the target, or anywhere over the table.
         progress: Called with episodes recorded and `count`.
 
     Raises:
         ConfigError: A family that the expert does not solve, or a count below 1.
         RobotError: Hardly any seed succeeds: something is broken.
     """
-    if family not in RECORDED or count < 1:
-        raise ConfigError(f"the expert records {', '.join(RECORDED)}, at least one episode; not {family!r} x {count}")
+    solved = (*RECORDED, TURNED)
+    if family not in solved or count < 1:
+        raise ConfigError(f"the expert records {', '.join(solved)}, at least one episode; not {family!r} x {count}")
     tally = _Tally()
-    written = write(_successes(family, count, seed, open_world, tally, progress))
+
+    def make(world: "World", scene: "Scene", task: Task, at: int) -> Recording:
+        scattered = bool(np.random.default_rng([at, 17]).random() < scatter)
+        wrong = bool(np.random.default_rng([at, 19]).random() < mistakes)
+        return record_episode(world, scene, task, at, cameras=cameras, mistakes=wrong, scatter=scattered)
+
+    written = write(_successes(family, count, seed, open_world, make, tally, progress))
     return RecordReport(tally.episodes, tally.steps, tally.recovered, tuple(tally.failed), tuple(tally.errors), written)
+
+
+def scatter_robot(world: "World", scene: "Scene", task: Task, seed: int) -> None:
+    """Bring the gripper to a pose drawn from `seed`, high over the table first, then down.
+
+    A policy that looks again in mid-motion stands where the expert never starts; recordings from there show how to go
+    on. What is in the way stops the robot: then that is the pose.
+
+    Raises:
+        RobotError: The robot cannot go on.
+    """
+    rng = np.random.default_rng([seed, 13])
+    target = world.state().objects[task.target].position
+    near, missed = rng.random() < _NEAR_SHARE, rng.random() < _MISSED_SHARE
+    if near:
+        place = target[:2] + rng.uniform(-_NEAR_M, _NEAR_M, 2)
+    else:
+        place = np.array([rng.uniform(*_TABLE_X), rng.uniform(*_TABLE_Y)])
+    table = scene.table_height_m
+    height = table + rng.uniform(*(_MISSED_M if near and missed else (_LOW_M, _HIGH_M)))
+    for goal in (np.array([*place, max(height, table + _CROSSING_M)]), np.array([*place, height])):
+        for _ in range(40):
+            way = goal - world.state().ee[:3]
+            if np.abs(way).max() < 0.01:
+                break
+            row = np.zeros(7)
+            row[:3], row[6] = np.clip(0.8 * way, -0.045, 0.045), 1.0
+            follow(world, row)
+    for _ in range(GRIP_CYCLES if near and missed else 1):
+        follow(world, np.array([0.0, 0, 0, 0, 0, 0, 0.0 if near and missed else 1.0]))
 
 
 def follow(world: "World", row: np.ndarray) -> None:
@@ -217,6 +270,7 @@ def _successes(
     count: int,
     seed: int,
     open_world: "Callable[[Scene], World]",
+    make: "Callable[[World, Scene, Task, int], Recording]",
     tally: _Tally,
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[Episode]:
@@ -225,7 +279,7 @@ def _successes(
         while tally.episodes < count:
             scene, task = make_task(family, seed)
             world = world or open_world(scene)
-            recording = record_episode(world, scene, task, seed)
+            recording = make(world, scene, task, seed)
             seed += 1
             if recording.verdict.result == "error":
                 tally.errors.append((recording.seed, recording.verdict.message))

@@ -9,6 +9,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
+from vlm2vla.simulation.builds import RE1, Build
 from vlm2vla.simulation.meshes import light_mesh
 from vlm2vla.simulation.urdf import Description
 
@@ -81,7 +82,7 @@ ACTUATORS = {
 }
 
 
-def robot_spec(description: Description, cache: Path) -> mujoco.MjSpec:
+def robot_spec(description: Description, cache: Path, build: Build = RE1) -> mujoco.MjSpec:
     """The robot alone on its planar base, ready for a room to be added.
 
     Raises:
@@ -98,6 +99,7 @@ def robot_spec(description: Description, cache: Path) -> mujoco.MjSpec:
     _add_actuators(spec)
     _add_collision(spec)
     _add_head_camera(spec)
+    _rebuild(spec, build)
     return spec
 
 
@@ -233,3 +235,30 @@ def _add_head_camera(spec: mujoco.MjSpec) -> None:
     # Optical frame (z ahead, x right, y down) to MuJoCo camera (-z ahead, y up): half a turn about x. This is the raw
     # landscape picture of the sideways mounted camera; `cameras` turns it upright.
     spec.body("camera_color_optical_frame").add_camera(name="head", quat=[0, 1, 0, 0], fovy=42.5)
+
+
+def _rebuild(spec: mujoco.MjSpec, build: Build) -> None:
+    """Move the hand away from the wrist and the arm along the mast, and bridge the gaps with struts."""
+    model = spec.compile()
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    # World: the arm points to -Y, the base drives along X.
+    for link, shift, radius in (
+        ("link_gripper", np.array([0.0, -build.hand_longer_m, 0.0]), 0.013),
+        ("link_arm_l4", np.array([build.arm_ahead_m, 0.0, 0.0]), 0.035),
+    ):
+        if not shift.any():
+            continue
+        body = spec.body(link)
+        before = np.array(body.pos)
+        body.pos = before + data.body(body.parent.name).xmat.reshape(3, 3).T @ shift
+        body.parent.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_CYLINDER,
+            size=[radius, 0, 0],
+            fromto=[*before, *body.pos],
+            mass=0,
+            rgba=[*_COLOURS[body.parent.name], 1],
+            group=DRAWN,
+            contype=ROBOT_BIT,
+            conaffinity=TABLE_BIT | OBJECT_BIT,
+        )

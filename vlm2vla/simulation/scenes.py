@@ -11,8 +11,10 @@ import numpy as np
 
 from vlm2vla.errors import ConfigError
 
-Kind = Literal["cube", "cylinder", "can", "ball", "bowl", "plate", "tray", "card"]
+Kind = Literal["cube", "cylinder", "can", "ball", "box", "bowl", "plate", "tray", "card"]
 GRASPABLE: tuple[Kind, ...] = ("cube", "cylinder", "can", "ball")
+# Held too, but only where a task asks for it: long, lying across, to be grasped with a turned wrist.
+TURNED: Kind = "box"
 CONTAINERS: tuple[Kind, ...] = ("plate", "bowl", "tray")
 
 COLOURS = {
@@ -39,6 +41,9 @@ MAX_GRASPABLE, MAX_CONTAINERS, MAX_CARDS = 6, 3, 3
 # Where objects may stand, manipulation frame, metres: within reach of the arm (0.34 to 0.86 m) and of the view.
 REGION_X = (0.50, 0.78)
 REGION_Y = (-0.26, 0.26)
+# A box lies at such an angle (radians, to either side), and no further away than a turned hand reaches.
+BOX_YAW = (1.22, 1.36)
+BOX_FURTHEST_X = 0.69
 
 # Fingers reach this far beyond a held object to either side; the next object begins no nearer.
 _CLEARANCE = 0.055
@@ -77,7 +82,7 @@ class SceneObject:
     @property
     def graspable(self) -> bool:
         """The gripper can hold it."""
-        return self.kind in GRASPABLE
+        return self.kind in (*GRASPABLE, TURNED)
 
     @property
     def container(self) -> bool:
@@ -87,7 +92,7 @@ class SceneObject:
     @property
     def radius_m(self) -> float:
         """Radius of a circle about `position` that holds the object."""
-        if self.kind in ("cube", "tray", "card"):
+        if self.kind in ("cube", "box", "tray", "card"):
             return float(np.hypot(self.size_m[0], self.size_m[1]) / 2)
         return max(self.size_m[0], self.size_m[1]) / 2
 
@@ -206,7 +211,7 @@ def _checked(needs: SceneNeeds) -> SceneNeeds:
         raise ConfigError(f"no kind of object {unknown[0]!r}; known: {', '.join(get_args(Kind))}")
     limits = {"graspable": MAX_GRASPABLE, "containers": MAX_CONTAINERS, "cards": MAX_CARDS, "beside_cards": MAX_CARDS}
     _check_counts(needs, limits)
-    held = sum(kind in GRASPABLE for kind in needs.kinds)
+    held = sum(kind in (*GRASPABLE, TURNED) for kind in needs.kinds)
     under = sum(kind in CONTAINERS for kind in needs.kinds)
     needs = replace(
         needs,
@@ -230,7 +235,8 @@ def _choose(rng: np.random.Generator, needs: SceneNeeds) -> list[SceneObject]:
     high = max(low, min(MAX_GRASPABLE, 6 - containers))
     graspable = int(rng.integers(low, high + 1))
     cards = max(needs.cards, int(rng.integers(0, 3)) if needs.beside_cards == 0 else needs.cards)
-    kinds = _fill(rng, [kind for kind in needs.kinds if kind in GRASPABLE], GRASPABLE, graspable)
+    held: list[Kind] = [kind for kind in needs.kinds if kind in (*GRASPABLE, TURNED)]
+    kinds = _fill(rng, held, GRASPABLE, graspable)
     kinds += _fill(rng, [kind for kind in needs.kinds if kind in CONTAINERS], CONTAINERS, containers)
     things: list[SceneObject] = []
     used: set[str] = set()
@@ -270,6 +276,8 @@ def _size(rng: np.random.Generator, kind: Kind) -> tuple[float, float, float]:
     if kind == "ball":
         width = between(0.038, 0.052)
         return width, width, width
+    if kind == "box":
+        return between(0.130, 0.150), between(0.056, 0.064), between(0.030, 0.036)
     if kind == "bowl":
         return BOWL_SIZE
     if kind == "plate":
@@ -307,9 +315,10 @@ def _try_place(
     strict_cards: bool,
 ) -> SceneObject | None:
     margin = max(0.0, thing.radius_m - 0.03)
+    furthest = BOX_FURTHEST_X if thing.kind == TURNED else REGION_X[1] - margin
     for _ in range(60):
         if card is None:
-            x = rng.uniform(REGION_X[0] + margin, REGION_X[1] - margin)
+            x = rng.uniform(REGION_X[0] + margin, furthest)
             y = rng.uniform(REGION_Y[0] + margin, REGION_Y[1] - margin)
         else:
             angle = rng.uniform(-np.pi, np.pi)
@@ -317,16 +326,24 @@ def _try_place(
             x, y = card.position[0] + away * np.cos(angle), card.position[1] + away * np.sin(angle)
             if not (REGION_X[0] <= x <= REGION_X[1] and REGION_Y[0] <= y <= REGION_Y[1]):
                 continue
-        turn = 0.35  # closing fingers turn a cube that stands only a little askew
         trial = replace(
             thing,
             position=(round(float(x), 4), round(float(y), 4)),
-            yaw=0.0 if thing.kind in ("bowl", "plate") else round(float(rng.uniform(-turn, turn)), 4),
+            yaw=_yaw(rng, thing.kind),
             beside=card.name if card is not None else "",
         )
         if all(_apart(trial, other, strict_cards) for other in others):
             return trial
     return None
+
+
+def _yaw(rng: np.random.Generator, kind: Kind) -> float:
+    if kind in ("bowl", "plate"):
+        return 0.0
+    if kind == TURNED:
+        return round(float(rng.uniform(*BOX_YAW) * rng.choice((-1, 1))), 4)
+    # Closing fingers turn a cube that stands only a little askew.
+    return round(float(rng.uniform(-0.35, 0.35)), 4)
 
 
 def _apart(one: SceneObject, other: SceneObject, strict_cards: bool) -> bool:
@@ -343,9 +360,15 @@ def _apart(one: SceneObject, other: SceneObject, strict_cards: bool) -> bool:
 
 
 def _in_the_way(obstacle: SceneObject, target: SceneObject) -> bool:
-    """The hand comes down on `target` at a slope from the robot's side: would it meet `obstacle` on the way?"""
-    nearer = target.position[0] - obstacle.position[0]
-    beside = abs(target.position[1] - obstacle.position[1]) - obstacle.radius_m
+    """The hand comes down on `target` at a slope from the robot's side: would it meet `obstacle` on the way?
+
+    On a box it comes down along the box.
+    """
+    x, y = target.position[0] - obstacle.position[0], target.position[1] - obstacle.position[1]
+    if target.kind == TURNED:
+        cos, sin = float(np.cos(target.yaw)), float(np.sin(target.yaw))
+        x, y = cos * x + sin * y, cos * y - sin * x
+    nearer, beside = x, abs(y) - obstacle.radius_m
     if not target.graspable or beside > _HAND_HALF or nearer < 0:
         return False
     under_hand = target.size_m[2] / 2 + min((nearer - obstacle.radius_m) * _HAND_SLOPE - 0.015, _UNDER_PALM)

@@ -4,9 +4,12 @@ Everything is first set back, so that a model that had other scenes before equal
 Knows the pool of `room`; moves no robot and draws nothing.
 """
 
+from collections.abc import Callable
+
 import mujoco
 import numpy as np
 
+from vlm2vla.simulation.builds import RE1, Build
 from vlm2vla.simulation.frames import to_world
 from vlm2vla.simulation.model import Handles, Slot
 from vlm2vla.simulation.robot_body import COLLIDED, DRAWN, OBJECT_BIT, ROBOT_BIT, TABLE_BIT
@@ -44,7 +47,14 @@ _WRITTEN = (
 )
 
 
-def stage(model: mujoco.MjModel, blank: mujoco.MjModel, places: Handles, scene: Scene) -> Staged:
+def stage(
+    model: mujoco.MjModel,
+    blank: mujoco.MjModel,
+    places: Handles,
+    scene: Scene,
+    draw_table: Callable[[str, int], np.ndarray] = table_texture,
+    build: Build = RE1,
+) -> Staged:
     """Write `scene` into `model`, a copy of `blank`; the caller resets the data and uploads the textures."""
     for name in _WRITTEN:
         getattr(model, name)[:] = getattr(blank, name)
@@ -63,8 +73,8 @@ def stage(model: mujoco.MjModel, blank: mujoco.MjModel, places: Handles, scene: 
     for thing in scene.cards:
         _lay_card(model, slots[thing.name], thing, scene.table_height_m)
     _light(model, scene.look)
-    _camera(model, scene.look)
-    _textures(model, scene)
+    _camera(model, scene.look, build)
+    _textures(model, scene, draw_table)
     # Inverse inertias and the like follow from what was written.
     mujoco.mj_setConst(model, mujoco.MjData(model))
     return slots
@@ -131,7 +141,7 @@ def _graspable(model: mujoco.MjModel, slot: Slot, thing: SceneObject) -> None:
     x, y, z = (value / 2 for value in thing.size_m)
     colour = COLOURS[thing.colour]
     body, lid, foot, band = slot.geoms
-    if thing.kind == "cube":
+    if thing.kind in ("cube", "box"):
         kind, size, volume = mujoco.mjtGeom.mjGEOM_BOX, (x, y, z), 8 * x * y * z
         inertia = np.array([y * y + z * z, x * x + z * z, x * x + y * y]) / 3
     elif thing.kind == "ball":
@@ -271,10 +281,10 @@ def _light(model: mujoco.MjModel, look: Look) -> None:
     model.geom_rgba[model.geom("floor").id] = (*look.floor_colour, 1)
 
 
-def _camera(model: mujoco.MjModel, look: Look) -> None:
+def _camera(model: mujoco.MjModel, look: Look, build: Build) -> None:
     camera = model.camera("external").id
-    eye = to_world(np.array(EXTERNAL_EYE) + np.array(look.camera_shift_m))
-    upright = looking(eye, to_world(np.array(EXTERNAL_TARGET)))
+    eye = to_world(np.array(EXTERNAL_EYE) + np.array(build.eye_shift_m) + np.array(look.camera_shift_m))
+    upright = looking(eye, to_world(np.array(EXTERNAL_TARGET) + np.array(build.target_shift_m)))
     turn = np.zeros(4)
     mujoco.mju_euler2Quat(turn, np.array(look.camera_turn_rad), "xyz")
     quat = np.zeros(4)
@@ -284,8 +294,8 @@ def _camera(model: mujoco.MjModel, look: Look) -> None:
     model.cam_fovy[camera] = EXTERNAL_FOVY_DEG * look.camera_zoom
 
 
-def _textures(model: mujoco.MjModel, scene: Scene) -> None:
-    write_texture(model, "table", table_texture(scene.look.table_texture, scene.look.texture_seed))
+def _textures(model: mujoco.MjModel, scene: Scene, draw_table: Callable[[str, int], np.ndarray]) -> None:
+    write_texture(model, "table", draw_table(scene.look.table_texture, scene.look.texture_seed))
     for index, thing in enumerate(scene.cards):
         write_texture(model, f"card_{index}", card_texture(thing.symbol, COLOURS[thing.colour]))
 

@@ -8,22 +8,23 @@ can be injected. Knows nothing of tasks and nothing of what stands on the table.
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
-from vlm2vla.embodiment import STRETCH_RE1
 from vlm2vla.errors import RobotError
 from vlm2vla.robot.protocol import ActionResult, Observation, Outcome, RobotStatus
+from vlm2vla.simulation.builds import RE1
 from vlm2vla.simulation.engine import JOINTS, Engine, finger_of
-from vlm2vla.simulation.frames import Pose, moved
+from vlm2vla.simulation.frames import Pose
 from vlm2vla.simulation.profile import SpeedLimit, blend, together
 
 Fault = Literal["camera lost", "stale status"]
 _CAMERA_LOST = "the camera is lost: no picture since the last observation; check its cable"
 
 # Joint limits: the base has a lane beside the table, arm and lift their travel, the wrist what clears the arm.
-LIMITS = {"base": (-0.50, 0.50), "lift": (0.0, 1.10), "arm": (0.0, 0.52), "wrist_yaw": (-1.38, 1.57)}
+LIMITS = {"base": (-0.50, 0.50), "lift": (0.0, 1.10), "arm": (0.0, RE1.arm_m), "wrist_yaw": (-1.38, 1.57)}
 
 # Default speeds of the RE1; accelerations a little brisker than its defaults.
 SPEEDS = {
@@ -56,12 +57,13 @@ class SimulatedStretch:
         faults: Injected faults that are on.
     """
 
-    name = "Simulated Stretch RE1"
-    embodiment = STRETCH_RE1
     simulated = True
+    observes_while_moving = True
 
     def __init__(self, engine: Engine, render: Callable[[str, int | None], bytes], cameras: tuple[str, ...]):
         self._engine, self._render, self._cameras = engine, render, cameras
+        self.name, self.embodiment = engine.build.title, engine.build.embodiment
+        self._limits = LIMITS | {"arm": (0.0, engine.build.arm_m)}
         self._driving = threading.Lock()
         self._state = threading.Condition()
         self._stopping = False
@@ -107,18 +109,25 @@ class SimulatedStretch:
         Raises:
             RobotError: Closed, or a fault is injected.
         """
+        if "camera lost" in self.faults:
+            raise RobotError(_CAMERA_LOST)
+        where = self.glance()
+        return replace(where, images={camera: self._render(camera, None) for camera in self._cameras})
+
+    def glance(self) -> Observation:
+        """Where it is, without pictures; from any thread.
+
+        Raises:
+            RobotError: Closed, or a fault is injected.
+        """
         status = self.status()
         if self._closed or "stale status" in self.faults:
             raise RobotError(status.problems[0])
-        if "camera lost" in self.faults:
-            raise RobotError(_CAMERA_LOST)
         engine = self._engine
         ee, values = engine.ee(), engine.joints()
         pan, tilt = engine.head()
         joints = {name: float(value) for name, value in zip(JOINTS, values, strict=True)}
-        joints |= {"head_pan": pan, "head_tilt": tilt}
-        images = {camera: self._render(camera, None) for camera in self._cameras}
-        return Observation(status.time_s, images, ee, joints, status)
+        return Observation(status.time_s, {}, ee, joints | {"head_pan": pan, "head_tilt": tilt}, status)
 
     def act(self, action: np.ndarray, *, timeout_s: float = 10.0) -> ActionResult:
         """Carry out one row; see the protocol. `timeout_s` and `seconds` are simulated time."""
@@ -138,6 +147,7 @@ class SimulatedStretch:
             if not self._moving:
                 return True
             self._stopping = True
+            self._engine.hurry.set()
             if self._driver == threading.get_ident():
                 return False
             return self._state.wait_for(lambda: not self._moving, timeout=5.0)
@@ -163,6 +173,7 @@ class SimulatedStretch:
     def press_runstop(self) -> None:
         """Press the red button: what moves stops, and nothing moves until `release_runstop`."""
         self._runstop = True
+        self._engine.hurry.set()
 
     def release_runstop(self) -> None:
         """Release it, as a person at the robot would; no part of the protocol."""
@@ -186,6 +197,7 @@ class SimulatedStretch:
                 if unable:
                     return self._nothing(*unable)
                 self._stopping, self._moving, self._driver = False, True, threading.get_ident()
+                self._engine.hurry.clear()
             return motion(np.asarray(action, dtype=np.float64))
         finally:
             with self._state:
@@ -251,10 +263,10 @@ class SimulatedStretch:
 
     def _goals(self, action: np.ndarray) -> tuple[np.ndarray, str]:
         base, lift, arm, yaw, finger = self._engine.reference
-        pose = moved(Pose(base, arm, lift, yaw), action[[0, 1, 2, 5]])
+        pose = self._engine.build.moved(Pose(base, arm, lift, yaw), action[[0, 1, 2, 5]])
         wanted = {"base": pose.base, "lift": pose.lift, "arm": pose.arm, "wrist_yaw": pose.yaw}
         cut = []
-        for name, (low, high) in LIMITS.items():
+        for name, (low, high) in self._limits.items():
             if not low - 1e-9 <= wanted[name] <= high + 1e-9:
                 limit = low if wanted[name] < low else high
                 cut.append(f"{name.replace('_', ' ')} stops at {limit:.2f} (asked for {wanted[name]:.2f})")

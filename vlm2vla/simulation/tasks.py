@@ -1,7 +1,8 @@
-"""The five families of tasks: which scene, which objects, which words; all of it from one seed.
+"""Families of tasks: which scene, which objects, which words; all of it from one seed.
 
-Mirrors the evaluation of the paper: pick up; pick and place; pick, place, then lift (compositional); pick up with a
-translated instruction; pick up what is only referred to (by the picture beside it, a synonym, a rare colour name).
+Five mirror the evaluation of the paper: pick up; pick and place; pick, place, then lift (compositional); pick up with a
+translated instruction; pick up what is only referred to (by the picture beside it, a synonym, a rare colour name). One
+is beyond it: pick up a box that lies across, too wide for the fingers unless the wrist turns.
 Knows no robot and no policy.
 """
 
@@ -12,14 +13,19 @@ import numpy as np
 
 from vlm2vla.config import did_you_mean
 from vlm2vla.errors import ConfigError
-from vlm2vla.simulation import instructions
+from vlm2vla.simulation import instructions, scenes
 from vlm2vla.simulation.instructions import Reference, Roles
 from vlm2vla.simulation.scenes import Scene, SceneNeeds, make_scene
 
-Family = Literal["pick-up", "pick-and-place", "pick-place-lift", "pick-up-translated", "pick-up-reference"]
-FAMILIES: tuple[Family, ...] = get_args(Family)
-# What the scripted expert solves and records; the other two are for testing policies.
+Family = Literal[
+    "pick-up", "pick-and-place", "pick-place-lift", "pick-up-translated", "pick-up-reference", "pick-up-turned"
+]
+# Those of the paper, and the one that needs rotation.
+FAMILIES: tuple[Family, ...] = get_args(Family)[:5]
+TURNED: Family = "pick-up-turned"
+# What the scripted expert solves and records of the paper's; the other two are for testing policies.
 RECORDED: tuple[Family, ...] = FAMILIES[:3]
+_ALL = (*FAMILIES, TURNED)
 _PARAPHRASES = 3
 
 
@@ -28,7 +34,7 @@ class Task:
     """What to do in a scene. Objects are named as in `Scene.objects`.
 
     Attributes:
-        family: One of `FAMILIES`.
+        family: One of `FAMILIES`, or `TURNED`.
         instruction: The task in words.
         language: "en", "es", "zh" or "hi".
         target: What is picked up.
@@ -56,7 +62,7 @@ def make_task(
     """A scene and a task in it; equal arguments give equal ones.
 
     Args:
-        family: One of `FAMILIES`.
+        family: One of `FAMILIES`, or `TURNED`.
         seed: Any whole number from 0.
         held_out: Word it in a way that no recording is worded.
         language: One of `instructions.LANGUAGES`; "" is English, or any other one for "pick-up-translated".
@@ -65,9 +71,9 @@ def make_task(
     Raises:
         ConfigError: Unknown family or language.
     """
-    if family not in FAMILIES:
-        raise ConfigError(f"no task family {family!r}; {did_you_mean(family, FAMILIES)}")
-    rng = np.random.default_rng([seed, FAMILIES.index(family), 3])
+    if family not in _ALL:
+        raise ConfigError(f"no task family {family!r}; {did_you_mean(family, _ALL)}")
+    rng = np.random.default_rng([seed, _ALL.index(family), 3])
     others = instructions.LANGUAGES[1:]
     drawn = others[rng.integers(len(others))] if family == "pick-up-translated" else "en"
     language = language or drawn
@@ -77,7 +83,7 @@ def make_task(
         reference = ""
     scene = make_scene(seed, require=_needs(family, reference))
     roles = _roles(family, scene, reference, rng)
-    key = {"pick-up-translated": "pick-up", "pick-up-reference": "pick-up"}.get(family, family)
+    key = "pick-up" if family.startswith("pick-up-") else family
     key = "reference-picture" if reference == "picture" else key
     templates = instructions.templates(key, language, held_out=held_out)
     order = rng.permutation(len(templates))
@@ -101,12 +107,15 @@ def _needs(family: str, reference: Reference) -> SceneNeeds:
         graspable=2 if family == "pick-place-lift" else 1,
         containers=1 if family in ("pick-and-place", "pick-place-lift") else 0,
         beside_cards=1 if reference == "picture" else 0,
+        kinds=(scenes.TURNED,) if family == TURNED else (),
     )
 
 
 def _roles(family: str, scene: Scene, reference: Reference, rng: np.random.Generator) -> Roles:
     """Who takes which part."""
     graspable = scene.graspable
+    if family == TURNED:
+        return Roles(next(thing for thing in graspable if thing.kind == scenes.TURNED))
     if reference == "picture":
         target = next(thing for thing in graspable if thing.beside)
         return Roles(target, picture=scene.find(target.beside))

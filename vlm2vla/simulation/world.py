@@ -8,15 +8,17 @@
 Same scene and same actions give identical states. `reset` goes on with another scene in milliseconds.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from vlm2vla.robot import Observation
+from vlm2vla.simulation.builds import RE1, build_called
 from vlm2vla.simulation.cameras import CAMERAS, Darkroom, encode_jpeg
 from vlm2vla.simulation.engine import Engine, Snapshot
-from vlm2vla.simulation.frames import from_world
+from vlm2vla.simulation.frames import from_world, yaw_from_world
 from vlm2vla.simulation.model import build_model, handles
 from vlm2vla.simulation.scenes import Scene, SceneObject
 from vlm2vla.simulation.staging import rest_height, stage, texture_names
@@ -36,6 +38,7 @@ class ObjectState:
         held: Both fingertips touch it.
         on: Name of the object it lies on or in, "table", "floor", or None while it is held or in the air.
         upright: Cosine of its tilt: 1 stands as it began, 0 lies on its side.
+        yaw: Turn about z, radians, counter-clockwise from above.
     """
 
     position: np.ndarray
@@ -43,6 +46,7 @@ class ObjectState:
     held: bool
     on: str | None
     upright: float = 1.0
+    yaw: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +74,16 @@ class World:
         robot: The robot to drive.
     """
 
-    def __init__(self, scene: Scene, *, cache: Path | None = None, image_px: int = 224, speed: float = 0.0):
+    def __init__(
+        self,
+        scene: Scene,
+        *,
+        cache: Path | None = None,
+        image_px: int = 224,
+        speed: float = 0.0,
+        robot: str = RE1.name,
+        cameras: Sequence[str] = tuple(CAMERAS),
+    ):
         """Build it; `cache` keeps the decimated meshes (default: in the workspace).
 
         Args:
@@ -78,28 +91,34 @@ class World:
             cache: Folder for meshes.
             image_px: Longer side of the pictures in observations.
             speed: Simulated seconds per second of the wall clock, 0 for as fast as possible.
+            robot: Name of a simulated robot, see `builds`.
+            cameras: Whose pictures are in observations; each takes its time.
 
         Raises:
             NotFoundError: The robot description is not installed.
+            ConfigError: No such robot.
         """
-        self._model, self._blank = build_model(cache)
+        self._build = build_called(robot)
+        self._model, self._blank = build_model(cache, self._build)
         self._places = handles(self._model)
-        self._engine = Engine(self._model, self._places)
+        self._engine = Engine(self._model, self._places, self._build)
         self._darkroom = Darkroom(self._model)
         self._image_px = image_px
         self._engine.speed = speed
-        self.robot = SimulatedStretch(self._engine, self.render, tuple(CAMERAS))
+        self.robot = SimulatedStretch(self._engine, self.render, tuple(cameras))
         self.reset(scene)
 
     def reset(self, scene: Scene) -> None:
         """Begin again with `scene`; the robot is in its starting pose. Nothing is compiled."""
         with self.robot.idle():
             self._slots = self._darkroom.change(
-                lambda: stage(self._model, self._blank, self._places, scene), texture_names(scene)
+                lambda: stage(self._model, self._blank, self._places, scene, build=self._build), texture_names(scene)
             )
             self.scene = scene
             self._engine.begin(scene, self._slots)
-        spots = [(self._slots[thing.name], rest_height(thing), 0.55 * thing.size_m[0]) for thing in scene.graspable]
+        spots = [
+            (self._slots[thing.name], rest_height(thing), 0.55 * min(thing.size_m[:2])) for thing in scene.graspable
+        ]
         self._darkroom.shade(tuple(spots), scene.table_height_m)
 
     def state(self) -> WorldState:
@@ -120,6 +139,7 @@ class World:
                 held=held,
                 on=None if held else self._support(thing, positions, upright[thing.name]),
                 upright=upright[thing.name],
+                yaw=self._yaw(thing, moment),
             )
         return WorldState(moment.time_s, ee, float(ee[6]), states)
 
@@ -136,6 +156,17 @@ class World:
     def picture(self, camera: str, px: int | None = None) -> np.ndarray:
         """[h, w, 3] uint8 of `render`, not encoded."""
         return self._darkroom.render(self._engine.snapshot.qpos, camera, px or self._image_px)
+
+    def glimpse(self) -> Observation:
+        """What `robot.observe` would give now, quickly: pictures of this moment are drawn when they are asked for.
+
+        For looking in mid-motion. A later `reset` changes what those pictures show.
+
+        Raises:
+            RobotError: As `robot.observe`.
+        """
+        seen = self.robot.glance()
+        return replace(seen, images=_Negatives(self._darkroom, self._engine.snapshot.qpos, self._image_px))
 
     def subscribe(self, period_s: float, call: Callable[[], None]) -> Callable[[], None]:
         """Run `call` in the driving thread every `period_s` of simulated time, also in mid-action.
@@ -186,6 +217,13 @@ class World:
         _, x, y, _ = moment.qpos[slot.qpos + 3 : slot.qpos + 7]
         return float(1 - 2 * (x * x + y * y))
 
+    def _yaw(self, thing: SceneObject, moment: Snapshot) -> float:
+        slot = self._slots[thing.name]
+        if slot.qpos < 0:
+            return thing.yaw
+        w, x, y, z = moment.qpos[slot.qpos + 3 : slot.qpos + 7]
+        return yaw_from_world(float(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))))
+
     def _touching(self, moment: Snapshot) -> dict[str, int]:
         """Which fingertips touch which object: 1 left, 2 right, 3 both."""
         owner = {slot.geoms[0]: name for name, slot in self._slots.items() if slot.qpos >= 0}
@@ -215,6 +253,27 @@ class World:
             elif away < other.radius_m and abs(lowest - under[2] - other.size_m[2] / 2) < _ON_M:
                 return other.name
         return "table" if abs(lowest - self.scene.table_height_m) < _ON_M else None
+
+
+class _Negatives(Mapping[str, bytes]):
+    """Pictures of one moment by camera name, drawn at first sight; safe from any thread."""
+
+    def __init__(self, darkroom: Darkroom, qpos: np.ndarray, px: int):
+        self._darkroom, self._qpos, self._px = darkroom, qpos, px
+        self._drawn: dict[str, bytes] = {}
+
+    def __getitem__(self, camera: str) -> bytes:
+        if camera not in CAMERAS:
+            raise KeyError(camera)
+        if camera not in self._drawn:
+            self._drawn[camera] = encode_jpeg(self._darkroom.render(self._qpos, camera, self._px))
+        return self._drawn[camera]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(CAMERAS)
+
+    def __len__(self) -> int:
+        return len(CAMERAS)
 
 
 def _half_height(thing: SceneObject, upright: float) -> float:

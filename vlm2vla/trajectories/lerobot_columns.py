@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from vlm2vla.embodiment import FRANKA, STRETCH_RE1, WIDOWX, Embodiment
+from vlm2vla.embodiment import FRANKA, STRETCH_LONG, STRETCH_RE1, WIDOWX, Embodiment
 from vlm2vla.errors import FormatError
 
 Columns = Mapping[str, np.ndarray]
 
-_ROBOTS = (("widowx", WIDOWX), ("bridge", WIDOWX), ("franka", FRANKA), ("panda", FRANKA), ("stretch", STRETCH_RE1))
+_ROBOTS = (
+    *(("widowx", WIDOWX), ("bridge", WIDOWX), ("franka", FRANKA), ("panda", FRANKA)),
+    *((STRETCH_LONG.name, STRETCH_LONG), ("stretch", STRETCH_RE1)),
+)
 _POSE = ("x", "y", "z", "roll", "pitch", "yaw")
 _QUATERNION = ("qx", "qy", "qz", "qw")
 _BRIDGE_ORDER = {7: (*_POSE, "gripper"), 8: (*_POSE, "pad", "gripper")}

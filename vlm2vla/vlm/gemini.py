@@ -6,14 +6,12 @@ GOOGLE_GEMINI_BASE_URL points it at another server. With VLM2VLA_LOCAL_MODELS_ON
 is ever asked.
 """
 
-import ipaddress
 import json
 import logging
 import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from vlm2vla.config import GeminiConfig
 from vlm2vla.errors import (
@@ -28,6 +26,7 @@ from vlm2vla.vlm.answers import parse_answer
 from vlm2vla.vlm.governor import Governor, Pacing, TryAgain
 from vlm2vla.vlm.models import SHIPPED_TABLE, load_models
 from vlm2vla.vlm.protocol import Estimate, ImagePart, Usage, VLMAnswer, VLMRequest, Watch
+from vlm2vla.vlm.reach import LOCAL_ONLY_VARIABLE, is_loopback, refuse_elsewhere
 
 if TYPE_CHECKING:
     from google import genai
@@ -37,7 +36,6 @@ logger = logging.getLogger(__name__)
 
 KEY_VARIABLES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")  # the order of the SDK
 BASE_URL_VARIABLE = "GOOGLE_GEMINI_BASE_URL"
-LOCAL_ONLY_VARIABLE = "VLM2VLA_LOCAL_MODELS_ONLY"
 _DEFAULT_BASE_URL = "https://generativelanguage.googleapis.com/"
 
 _BLOCKED = frozenset(
@@ -56,6 +54,7 @@ _BLOCKED = frozenset(
         "MODEL_ARMOR",
     )
 )
+_LARGEST_SEED = 2**31 - 1
 _TRUNCATED = frozenset(("MAX_TOKENS", "CONTINUATION"))
 _TRY_AGAIN = frozenset((408, 429, 500, 502, 503, 504))
 
@@ -80,7 +79,7 @@ class GeminiVLM:
         self._config = config
         self._governor = governor or Governor(Pacing(attempts=config.attempts), max_cost=config.max_cost)
         self._base_url = base_url or os.environ.get(BASE_URL_VARIABLE, "") or _DEFAULT_BASE_URL
-        self._local = _is_loopback(self._base_url)
+        self._local = is_loopback(self._base_url)
         if not config.dry_run:
             self._refuse_elsewhere()
         self._key = next((value for name in KEY_VARIABLES if (value := os.environ.get(name))), "")
@@ -90,6 +89,7 @@ class GeminiVLM:
             logger.warning("%s", warning)
         self._client: genai.Client | None = None
         self._make = threading.Lock()
+        self._told = False
 
     def answer(self, request: VLMRequest, *, watch: Watch | None = None) -> VLMAnswer:
         """See `VLM.answer`."""
@@ -145,11 +145,7 @@ class GeminiVLM:
         return self._governor.spent_usd
 
     def _refuse_elsewhere(self) -> None:
-        if os.environ.get(LOCAL_ONLY_VARIABLE) == "1" and not self._local:
-            raise ConfigError(
-                f"{LOCAL_ONLY_VARIABLE}=1 allows only models on this computer, not {urlsplit(self._base_url).netloc}; "
-                f"unset it, or point {BASE_URL_VARIABLE} at a local server"
-            )
+        refuse_elsewhere(self._base_url, f"point {BASE_URL_VARIABLE} at a local server")
 
     def _sdk(self) -> "genai.Client":
         """The SDK's client, made once. Its own retries stay off: the governor's know the server's delay and the cap."""
@@ -182,11 +178,17 @@ class GeminiVLM:
     def _settings(self, request: VLMRequest) -> "types.GenerateContentConfig":
         from google.genai import types
 
+        takes = self.spec.temperature
+        if not takes and not self._told and (request.temperature is not None or request.top_p is not None):
+            self._told = True
+            logger.warning("%s samples in its own way: temperature and top-p are not sent to it", self.model)
         thinking = self.spec.thinking_setting(request.thinking)
         return types.GenerateContentConfig(
             system_instruction=request.system or None,
             max_output_tokens=min(request.max_output_tokens, self.spec.max_output_tokens),
-            temperature=0.0 if self.spec.temperature else None,
+            temperature=(request.temperature or 0.0) if takes else None,
+            top_p=request.top_p if takes else None,
+            seed=None if request.seed is None else request.seed & _LARGEST_SEED,
             thinking_config=types.ThinkingConfig(**thinking) if thinking else None,
             response_mime_type="application/json" if request.schema else None,
             response_schema=request.schema,
@@ -287,13 +289,3 @@ def _seconds(text: str) -> float | None:
         return max(0.0, float(text))
     except ValueError:
         return None  # a date; the exponential pause does
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -58,6 +58,7 @@ class VLMRequest:
         schema: The answer must be JSON for this pydantic class; None asks for free text.
         max_output_tokens: Bound of the answer, thinking included.
         thinking: How long to think; an adapter translates it to what the model takes.
+        temperature, top_p, seed: How the answer is sampled; None leaves it to the adapter.
     """
 
     system: str
@@ -65,6 +66,9 @@ class VLMRequest:
     schema: type[BaseModel] | None = None
     max_output_tokens: int = 8192
     thinking: Thinking = "default"
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
 
     @property
     def text(self) -> str:

@@ -272,7 +272,7 @@ def test_messages_survive_the_wire():
     state = wire.State(True, False, True, False, ["a problem"], 12.5, 1.0)
     messages = {
         "request": [wire.Hello(1, 1, "anna"), wire.Stop(3, "s"), wire.Act(1, "s", "l", 2, 3, 400, 5000, [0.0] * 7)],
-        "reply": [wire.View(1, 2, 3, 4.0, {"above": b"\xff\xd8"}, [0.0] * 7, {"arm": 0.1}, state), wire.Ended(1)],
+        "reply": [wire.View(1, 2, 4.0, {"above": b"\xff\xd8"}, [0.0] * 7, {"arm": 0.1}, state), wire.Ended(1)],
         "beat": [wire.Beat("s", 1)],
         "pulse": [wire.Pulse(1, 2, True, "anna", False, state)],
     }

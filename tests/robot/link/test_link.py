@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vlm2vla.errors import ConfigError, RobotError
-from vlm2vla.robot import SafeRobot
+from vlm2vla.robot import SafeRobot, clock_now
 from vlm2vla.robot.link import LinkRobot, RobotLinkConfig, make_keys
 from vlm2vla.robot.scripted import ScriptedRobot
 
@@ -42,6 +42,36 @@ def test_a_linked_robot_behaves_like_the_robot_beside_it(serving, link):
     assert robot.stop()
 
 
+def test_an_episode_begins_where_the_driver_says(serving, link):
+    served = serving(ScriptedRobot())
+    anna, ben = link(served), link(served, "ben")
+    anna.act(np.array([0, 0.03, 0, 0, 0, 0, 1.0]))
+    with pytest.raises(RobotError, match="drives; take control first"):
+        ben.begin_episode()
+    assert anna.observe().ee[1] == pytest.approx(0.03)
+    anna.begin_episode()
+    assert anna.observe().ee[1] == 0.0
+
+
+def test_no_episode_begins_in_mid_motion_and_a_robot_that_cannot_says_why(serving, link):
+    served = serving()
+    anna = link(served)
+    driving = in_the_background(lambda: anna.act(FAR))
+    while not served.robot.status().moving:
+        time.sleep(0.005)
+    with pytest.raises(RobotError, match="an action is under way"):
+        anna.begin_episode()
+    anna.stop()
+    driving.join()
+
+    def broken():
+        raise OSError("no odometry")
+
+    served.robot.begin_episode = broken
+    with pytest.raises(RobotError, match="no odometry"):
+        anna.begin_episode()
+
+
 def test_it_stands_behind_the_safety_rules_like_any_robot(serving, link):
     served = serving(ScriptedRobot())
     robot = SafeRobot(link(served))
@@ -60,6 +90,31 @@ def test_the_robots_own_computer_refuses_what_no_robot_may_do(serving, link):
     for row in ("forward", None, [1.0], np.zeros((7, 7)), ["a"] * 7):
         assert robot.act(row).outcome == "refused"
     assert served.robot.acts == []
+
+
+def test_the_robots_own_computer_keeps_the_hand_out_of_the_table_that_it_knows(serving, link):
+    assert link(serving(ScriptedRobot())).table_height_m is None
+    served = serving(ScriptedRobot(), table_height_m=0.69)
+    robot = link(served)
+    assert robot.table_height_m == 0.69
+    refused = robot.act(np.array([0, 0, -0.02, 0, 0, 0, 1.0]))
+    assert (refused.outcome, "keep-out: the way leads into the table" in refused.message) == ("refused", True)
+    assert robot.act(np.array([0.02, 0, 0, 0, 0, 0, 1.0])).outcome == "reached"
+    served.robot.close()  # nobody knows any more where the hand is
+    assert "cannot be seen" in robot.act(np.array([0.02, 0, 0, 0, 0, 0, 1.0])).message
+    assert len(served.robot.acts) == 1
+
+
+def test_a_view_is_as_old_here_as_it_is_there(serving, link, until):
+    class Behind(ScriptedRobot):
+        def observe(self):
+            seen = super().observe()
+            return replace(seen, time_s=seen.time_s - 5.0)
+
+    robot = link(serving(Behind()))
+    assert until(lambda: robot.status().time_s > 0)
+    seen = robot.observe()
+    assert clock_now(robot, seen.time_s) - seen.time_s == pytest.approx(5.0, abs=1.0)
 
 
 def test_only_one_drives_and_the_other_watches_and_may_stop(serving, link):

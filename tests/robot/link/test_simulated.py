@@ -33,7 +33,7 @@ def test_a_simulated_stretch_is_driven_watched_and_stopped_over_the_link(keys, l
     assert listening.wait(30)
     try:
         served = type("Served", (), {"server": servers[0]})
-        distant = link(served, lost_after_s=1.5)
+        distant = link(served, lost_after_s=1.5, timeout_s=20)  # the first picture takes its time
         robot = SafeRobot(distant, Rules(STRETCH_RE1, keep_out=(table_box(0.72, x=(0.4, 3.0)),)))
         before = robot.observe()
         assert distant.simulated
@@ -43,6 +43,17 @@ def test_a_simulated_stretch_is_driven_watched_and_stopped_over_the_link(keys, l
         after = robot.observe()
         assert (after.ee - before.ee)[:3] == pytest.approx([0.03, 0.02, -0.02], abs=0.003)
         assert after.time_s - before.time_s == pytest.approx(result.seconds, abs=0.5)
+        worlds[0].speed = 0.1
+        moving = threading.Thread(target=robot.act, args=(np.array([0, 0, 0.05, 1]),))
+        moving.start()
+        heights, pictures = set(), set()
+        while moving.is_alive() and min(len(heights), len(pictures)) <= 2:
+            view = distant.observe()
+            heights.add(round(float(view.ee[2]), 4))
+            pictures.add(view.images["external"])
+        assert min(len(heights), len(pictures)) > 2  # before, after, and in between
+        worlds[0].speed = 0.0
+        moving.join()
         assert robot.stop()
         worlds[0].robot.press_runstop()
         assert robot.act(np.array([0.03, 0, 0, 1])).outcome in ("runstop", "refused")

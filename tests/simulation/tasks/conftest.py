@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from vlm2vla.embodiment import STRETCH_RE1
 from vlm2vla.robot import ActionResult
 from vlm2vla.simulation.scenes import Scene
 from vlm2vla.simulation.world import ObjectState, WorldState
@@ -14,6 +15,8 @@ CARRY_M = np.array([0.02, 0.025, 0.03])
 
 class TinyWorld:
     """Moves exactly as told, 0.2 s a row; same methods as the simulator."""
+
+    embodiment = STRETCH_RE1
 
     def __init__(self, scene: Scene):
         self.rendered = 0

@@ -15,6 +15,7 @@ import numpy as np
 from vlm2vla.errors import ActionRefusedError, RobotError
 from vlm2vla.robot.link.config import RobotServerConfig
 from vlm2vla.robot.protocol import ActionResult, Observation, Robot, RobotStatus
+from vlm2vla.robot.safety import Rules, SafetyConfig, tables
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class Job:
     answer: Callable[[ActionResult], None]
 
 
-LookAnswer = Callable[[Observation | RobotError, float], None]
+LookAnswer = Callable[[Observation | RobotError], None]
 StopAnswer = Callable[[bool, str], None]
 
 
@@ -67,13 +68,15 @@ class Body:
 
     def __init__(self, setup: RobotSetup, config: RobotServerConfig):
         self.robot = setup.robot
+        # The studio has its own rules; these are the last ones before the motors, and they never bend.
+        self.rules = Rules(setup.robot.embodiment, SafetyConfig(clamp=()), tables(config.table_height_m))
         self._emergency, self._config = setup.emergency, config
         self._ready = threading.Condition()
         self._closing = self._over = False
         self._job: Job | None = None
         self._acting_until: float | None = None
         self._looks: list[LookAnswer] = []
-        self._latest: tuple[Observation, float] | None = None
+        self._latest: Observation | None = None
         self._stop_since: float | None = None
         self._stop_answers: list[StopAnswer] = []
         self._stop_reason = ""
@@ -127,6 +130,17 @@ class Body:
             self._ready.notify_all()
         return True
 
+    def begin_episode(self) -> str:
+        """Let the robot fix its frame here, where it has one to fix; why that failed, or nothing."""
+        begin = getattr(self.robot, "begin_episode", None)
+        try:
+            if begin is not None:
+                begin()
+        except BaseException as error:
+            logger.exception("the robot's begin_episode raised")
+            return f"the frame could not be fixed: {type(error).__name__}: {error}"[:1900]
+        return ""
+
     def look(self, answer: LookAnswer) -> None:
         """Answer with an observation taken from now on; during a motion that blocks the view, with the latest one."""
         with self._ready:
@@ -137,9 +151,9 @@ class Body:
                 self._ready.notify_all()
                 return
         if latest is None:
-            answer(RobotError("the robot cannot look while it moves, and nobody looked before"), 0.0)
+            answer(RobotError("the robot cannot look while it moves, and nobody looked before"))
         else:
-            answer(latest[0], time.monotonic() - latest[1])
+            answer(latest)
 
     def stop(self, reason: str, answer: StopAnswer | None = None) -> None:
         """Stop all motion; `answer` hears whether the robot confirmed. Returns at once."""
@@ -217,7 +231,7 @@ class Body:
             job.answer(refusal)
             return
         try:
-            result = self.robot.act(job.action, timeout_s=job.timeout_s)
+            result = self._refused(job.action) or self.robot.act(job.action, timeout_s=job.timeout_s)
         except BaseException as error:  # a driver may even raise SystemExit; the server lives on to stop the robot
             logger.exception("the robot's act raised")
             result = ActionResult("fault", message=f"the driver failed: {type(error).__name__}: {error}")
@@ -232,6 +246,19 @@ class Body:
             result = replace(result, message=f"{self._stop_reason} ({result.message})")
         job.answer(result)
 
+    def _refused(self, action: np.ndarray) -> ActionResult | None:
+        """Why an action leads into the table, where one is known; judged from where the hand is now."""
+        if self._config.table_height_m is None:
+            return None
+        try:
+            ee = getattr(self.robot, "glance", self.robot.observe)().ee
+        except RobotError as error:
+            return ActionResult("refused", message=f"where the hand is cannot be seen: {error}")
+        decision = self.rules.judge_alone(action, ee)
+        if decision.action is not None:
+            return None
+        return ActionResult("refused", message=f"rule {decision.rule}: {decision.message}")
+
     def _look(self) -> None:
         with self._ready:
             waiting, self._looks = self._looks, []
@@ -244,11 +271,10 @@ class Body:
         except BaseException as error:
             logger.exception("the robot's observe raised")
             seen = RobotError(f"the driver failed to look: {type(error).__name__}: {error}")
-        at = time.monotonic()
         if isinstance(seen, Observation):
-            self._latest = (seen, at)
+            self._latest = seen
         for answer in waiting:
-            answer(seen, time.monotonic() - at)
+            answer(seen)
 
     def _look_loop(self) -> None:
         while not self._closing:

@@ -35,8 +35,9 @@ _ANSWER_S = 2.0
 class LinkRobot:
     """A robot served by `robot-server` on another computer; see `vlm2vla.robot.protocol.Robot`.
 
-    Besides the protocol: `take_control`, `give_control`, `in_control`, `driver`. Without control everything but `act`
-    works. A stop by somebody else, a lost heartbeat and a run-stop end control; it is never taken back by itself.
+    Besides the protocol: `begin_episode`, `take_control`, `give_control`, `in_control`, `driver`; `table_height_m`,
+    None where the robot's side knows of no table. Without control everything but `act` and `begin_episode` works. A
+    stop by somebody else, a lost heartbeat and a run-stop end control; it is never taken back by itself.
 
     Args:
         config: Where the robot is, and your key.
@@ -68,6 +69,7 @@ class LinkRobot:
         self.name = f"{welcome.robot} at {config.host}"
         self.embodiment = embodiment(welcome.embodiment)
         self.simulated = welcome.simulated
+        self.table_height_m = welcome.table_height_m
         self._beating = threading.Thread(target=self._beat, name="robot link heartbeat", daemon=True)
         self._pulse = (None, clock())
         self._beating.start()
@@ -112,6 +114,16 @@ class LinkRobot:
             with contextlib.suppress(RobotError):
                 give = wire.GiveControl(next(self._ids), self._session, lease)
                 self._views.ask(give, self._config.timeout_s, self._lost)
+
+    def begin_episode(self) -> None:
+        """Fix the frame of the robot, where it has one to fix: y is 0 where the base is now.
+
+        Raises:
+            RobotError: The link is lost, you do not drive, or the robot moves.
+        """
+        reply = self._ask(self._views, lambda: wire.BeginEpisode(next(self._ids), self._session, self._lease))
+        if not isinstance(reply, wire.Ended):
+            raise RobotError(_words(reply))
 
     def observe(self) -> Observation:
         """Look, now; see `Robot.observe`.

@@ -36,6 +36,8 @@ class RobotServerConfig:
     """An action that does not begin this long after its driver last heard the robot is stale."""
     max_view_bytes: int = 4_000_000
     """Most bytes of the images of one view."""
+    table_height_m: float | None = None
+    """How high the table in front of the robot is above the floor, metres: the hand does not go below that."""
 
     def __post_init__(self):
         if self.host in _EVERYWHERE:
@@ -49,6 +51,8 @@ class RobotServerConfig:
             raise ConfigError("stop_after_s must be below runstop_after_s: first the soft stop, then the run-stop")
         if not 10_000 <= self.max_view_bytes <= 64_000_000:
             raise ConfigError(f"max_view_bytes must be 10,000 to 64,000,000, not {self.max_view_bytes}")
+        if self.table_height_m is not None and not 0 < self.table_height_m <= 2:
+            raise ConfigError(f"table_height_m must be above 0 and at most 2 metres, not {self.table_height_m}")
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class Gate:
 
     def tick(self, now: float) -> int:
         """Milliseconds since an arbitrary start."""
-        return int((now - self._zero) * 1000)
+        return round((now - self._zero) * 1000)
 
     def hello(self, key: bytes, operator: str, now: float) -> str:
         """A new session for the holder of `key`; the one that was silent longest makes room."""
@@ -86,6 +86,14 @@ class Gate:
         self._end("")
         return True
 
+    def drive(self, session: str, key: bytes, lease: str) -> None:
+        """Whether the holder of `lease` asks.
+
+        Raises:
+            ActionRefusedError: Unknown session, or no lease.
+        """
+        self._leased(session, lease, self._known(session, key))
+
     def admit(self, act: Act, key: bytes, now: float) -> None:
         """Whether this action may go to the robot; its sequence number is used up either way.
 
@@ -93,7 +101,7 @@ class Gate:
             ActionRefusedError: Unknown session, no lease, duplicate, out of order, or stale.
         """
         session = self._known(act.session, key)
-        self._leased(act, session)
+        self._leased(act.session, act.lease, session)
         if act.seq <= session.last_seq:
             what = "came twice" if act.seq == session.last_seq else f"came after number {session.last_seq}"
             raise ActionRefusedError(f"action number {act.seq} {what}; it was not carried out", rule="order")
@@ -109,7 +117,7 @@ class Gate:
         session = self._sessions.get(act.session)
         if session is None:
             raise ActionRefusedError("the session has ended", rule="session")
-        self._leased(act, session)
+        self._leased(act.session, act.lease, session)
         age_ms = self.tick(now) - act.tick
         if age_ms < 0:
             raise ActionRefusedError("the action names a tick that was never issued", rule="tick")
@@ -170,8 +178,8 @@ class Gate:
             raise ActionRefusedError("unknown session (was the robot server restarted?); connect again", rule="session")
         return found
 
-    def _leased(self, act: Act, session: _Session) -> None:
-        if act.lease and act.lease == self._lease and act.session == self._driver:
+    def _leased(self, name: str, lease: str, session: _Session) -> None:
+        if lease and lease == self._lease and name == self._driver:
             return
         why = session.ended or (f"{self.driver} drives" if self._driver else "nobody drives")
         raise ActionRefusedError(f"you do not have control: {why}; take control first", rule="lease")

@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from vlm2vla.errors import RobotError
 from vlm2vla.robot.protocol import ActionResult, Observation, RobotStatus
 
-VERSION = 1
+VERSION = 3
 MAX_REQUEST_BYTES = 16_384
 MAX_BEAT_BYTES = 4_096
 # What a view may have around its images.
@@ -66,6 +66,14 @@ class Act(Message, tag="act"):
     action: Seven
 
 
+class BeginEpisode(Message, tag="begin"):
+    """An episode begins: where the base is now, y is 0. Only for the driver, and not while it moves."""
+
+    id: Count
+    session: Token
+    lease: Token
+
+
 class Look(Message, tag="look"):
     """Show me what you see."""
 
@@ -108,6 +116,7 @@ class Welcome(Message, tag="welcome"):
     robot: Text
     embodiment: Token
     simulated: bool
+    table_height_m: float | None
 
 
 class Granted(Message, tag="granted"):
@@ -143,11 +152,10 @@ class Done(Message, tag="done"):
 
 
 class View(Message, tag="view"):
-    """`Observation`, and how long ago it was taken."""
+    """`Observation`; `time_s` is when it was taken, on the clock of `State.time_s`."""
 
     id: Count
     tick: Count
-    age_ms: Count
     time_s: float
     images: dict[str, bytes]
     ee: Seven
@@ -174,7 +182,7 @@ class Pulse(Message, tag="pulse"):
     state: State
 
 
-Request = Hello | TakeControl | GiveControl | Act | Look | Stop
+Request = Hello | TakeControl | GiveControl | Act | BeginEpisode | Look | Stop
 Reply = Welcome | Granted | Ended | Refused | Done | View | Stopped
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -231,7 +239,7 @@ def done_of(id: int, result: ActionResult) -> Done:
     return Done(id, result.outcome, measured.tolist(), message, float(result.seconds))
 
 
-def view_of(id: int, tick: int, age_ms: int, observation: Observation, most_bytes: int) -> View:
+def view_of(id: int, tick: int, observation: Observation, most_bytes: int) -> View:
     """`Observation` for the wire.
 
     Raises:
@@ -243,7 +251,7 @@ def view_of(id: int, tick: int, age_ms: int, observation: Observation, most_byte
     images = {str(name): bytes(data) for name, data in observation.images.items()}
     ee = [float(value) for value in observation.ee]
     joints = {str(name): float(value) for name, value in observation.joints.items()}
-    return View(id, tick, age_ms, float(observation.time_s), images, ee, joints, state_of(observation.status))
+    return View(id, tick, float(observation.time_s), images, ee, joints, state_of(observation.status))
 
 
 def observation_of(view: View) -> Observation:

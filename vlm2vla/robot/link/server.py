@@ -25,7 +25,6 @@ from vlm2vla.robot.link.config import RobotServerConfig
 from vlm2vla.robot.link.gate import Gate
 from vlm2vla.robot.link.keys import read_allowed, read_pair
 from vlm2vla.robot.protocol import ActionResult, Observation
-from vlm2vla.robot.safety import Rules, SafetyConfig
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +49,6 @@ class RobotServer:
         self._config = config
         pair, allowed = read_pair(config.key), read_allowed(config.allow)
         self.body = Body(setup, config)
-        # The studio has its own rules; these are the last ones before the motors, and they never bend.
-        self._rules = Rules(setup.robot.embodiment, SafetyConfig(clamp=()))
         self._lock = threading.Lock()
         self._gate = Gate(config, allowed, time.monotonic())
         self._closed = threading.Event()
@@ -199,6 +196,7 @@ class RobotServer:
             wire.TakeControl: self._take,
             wire.GiveControl: self._give,
             wire.Act: self._act,
+            wire.BeginEpisode: self._begin_episode,
             wire.Look: self._look,
             wire.Stop: self._stop,
         }[type(request)]
@@ -215,10 +213,9 @@ class RobotServer:
         now = time.monotonic()
         with self._lock:
             session, tick = self._gate.hello(key, hello.operator, now), self._gate.tick(now)
-        robot = self.body.robot
-        self._reply(
-            sender, wire.Welcome(hello.id, session, tick, robot.name, robot.embodiment.name, bool(robot.simulated))
-        )
+        robot, table_m = self.body.robot, self._config.table_height_m
+        about = (robot.name, robot.embodiment.name, bool(robot.simulated), table_m)
+        self._reply(sender, wire.Welcome(hello.id, session, tick, *about))
 
     def _take(self, sender: bytes, key: bytes, request: wire.TakeControl) -> None:
         if self.body.status().runstop:
@@ -246,7 +243,7 @@ class RobotServer:
             with self._lock:
                 self._gate.still(act, time.monotonic())
 
-        decision = self._rules.judge_alone(np.array(act.action))
+        decision = self.body.rules.judge_alone(np.array(act.action))
         if decision.action is None:
             answer(ActionResult("refused", message=f"rule {decision.rule}: {decision.message}"))
             return
@@ -254,14 +251,27 @@ class RobotServer:
         if not self.body.offer(Job(decision.action, timeout_s, begins, answer)):
             answer(ActionResult("refused", message="another action is under way; there is no queue"))
 
+    def _begin_episode(self, sender: bytes, key: bytes, begin: wire.BeginEpisode) -> None:
+        with self._lock:
+            self._gate.drive(begin.session, key, begin.lease)
+        if self.body.acting:
+            raise ActionRefusedError("an action is under way", rule="busy")
+
+        def fix() -> None:
+            problem = self.body.begin_episode()
+            self._reply(sender, wire.Refused(begin.id, "begin", problem) if problem else wire.Ended(begin.id))
+
+        # Not here: this thread never waits for the robot.
+        threading.Thread(target=fix, name="robot begins an episode", daemon=True).start()
+
     def _look(self, sender: bytes, key: bytes, look: wire.Look) -> None:
-        def answer(seen: Observation | RobotError, age_s: float) -> None:
+        def answer(seen: Observation | RobotError) -> None:
             try:
                 if isinstance(seen, RobotError):
                     raise seen
                 with self._lock:
                     tick = self._gate.tick(time.monotonic())
-                view = wire.view_of(look.id, tick, int(age_s * 1000), seen, self._config.max_view_bytes)
+                view = wire.view_of(look.id, tick, seen, self._config.max_view_bytes)
             except (RobotError, TypeError, ValueError) as error:
                 self._reply(sender, wire.Refused(look.id, "view", str(error)[:1900]))
             else:

@@ -1,0 +1,53 @@
+"""The shipped fine-tuned model drives the simulated robot on the Drive page, asked in two languages."""
+
+import statistics
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser import serving
+from vlm2vla.vlm.registry import SHIPPED_FOLDER
+from vlm2vla.workspace import Workspace
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (SHIPPED_FOLDER / "lora").is_dir(), reason="no fine-tuned model ships with this checkout"),
+]
+RED_CUBE = 214  # a scene with one red cube
+MOST_CYCLES = 4
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    workspace = Workspace.open(tmp_path_factory.mktemp("model-drives"))
+    driving = serving.patient(workspace)
+    with serving.serve(workspace, driving) as studio:
+        serving.open_simulator(studio, "pick-up", RED_CUBE)
+        yield studio
+    driving.close()
+
+
+@pytest.mark.parametrize("instruction", ["pick up the red cube", "coge el cubo rojo"])
+def test_it_drives_unless_somebody_chooses_and_its_three_levels_are_seen(studio, page, instruction, record_property):
+    page.set_default_timeout(120_000)
+    expect.set_options(timeout=120_000)
+    page.goto(studio.url + "/drive", wait_until="domcontentloaded")
+    expect(page.get_by_label("Policy", exact=True)).to_have_value("lora")
+    page.get_by_role("group", name="Mode").get_by_role("button", name="Auto").click()
+    page.get_by_label("Instruction", exact=True).fill(instruction)
+    page.get_by_role("button", name="Start Enter").click()
+    expect(page.locator(".vs-subtask").first).to_contain_text("red cube")
+    expect(page.locator(".vs-plan-text").first).to_contain_text("cm")
+    expect(page.locator(".vs-chunk-row").first).to_contain_text("cm")
+    expect(page.locator(".vs-chunk-row").first).to_contain_text("did")
+    ended = page.get_by_role("button", name="Replay")
+    page.wait_for_function(
+        "most => document.querySelectorAll('.vs-cycle').length > most || document.querySelector('.vs-end-head')",
+        arg=MOST_CYCLES,
+    )
+    page.keyboard.press("Escape")
+    expect(ended).to_be_visible()
+    run = serving.ask(studio, f"/drive/runs/{serving.ask(studio, '/drive/runs')['runs'][0]['id']}")
+    written = [record["seconds"] for record in run["records"] if record["kind"] in ("plan", "chunk")]
+    assert written
+    record_property("median_s", statistics.median(written))

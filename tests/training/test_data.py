@@ -1,0 +1,78 @@
+"""Rows from disk: rotten ones are left out and named, episodes are not cut, the order is always the same."""
+
+from collections import Counter
+
+import pytest
+
+from tests.training.conftest import load_rows, save_rows, write_rows
+from vlm2vla.errors import TrainingError
+from vlm2vla.training.config import Mixture
+from vlm2vla.training.data import Order, read_data
+
+
+def test_rows_over_one_picture_are_a_group(rows_folder):
+    data = read_data([rows_folder], Mixture(held_out=0.0), grouped=True)
+    assert Counter(len(group.rows) for group in data.train) == {3: 12, 1: 12}
+    alone = read_data([rows_folder], Mixture(held_out=0.0), grouped=False)
+    assert {len(group.rows) for group in alone.train} == {1}
+    assert len(alone.train) == 48
+
+
+def test_one_rotten_sample_is_left_out_and_named(tmp_path):
+    folder = write_rows(tmp_path / "set")
+    (folder / "images/3-0.png").write_bytes(b"no picture at all")
+    data = read_data([folder], Mixture(held_out=0.0), grouped=True)
+    assert sum(data.manifest["left_out"].values()) == 4
+    assert "3-0.png" in data.manifest["problems"][0]
+    assert not any(group.source == "e3" for group in data.train)
+
+
+@pytest.mark.parametrize("spoilt", ['{"id": 1}', "no json", '["a list"]'])
+def test_a_damaged_line_costs_one_row(tmp_path, spoilt):
+    folder = write_rows(tmp_path / "set")
+    save_rows(folder, [*load_rows(folder), spoilt])
+    data = read_data([folder], Mixture(held_out=0.0), grouped=True)
+    assert data.manifest["left_out"] == {"not a prompt/completion row": 1}
+
+
+def test_many_rotten_samples_are_no_accident(tmp_path):
+    folder = write_rows(tmp_path / "set")
+    for number in range(6):
+        (folder / f"images/{number}-0.png").unlink()
+    with pytest.raises(TrainingError, match=r"24 of 48 .*0-0\.png"):
+        read_data([folder], Mixture(), grouped=True)
+
+
+def test_a_tiny_picture_and_an_empty_folder_are_refused(tmp_path):
+    from PIL import Image
+
+    folder = write_rows(tmp_path / "set")
+    Image.new("RGB", (3, 40)).save(folder / "images/0-0.png")
+    data = read_data([folder], Mixture(held_out=0.0), grouped=True)
+    assert any("3 x 40" in reason for reason in data.manifest["left_out"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(TrainingError):
+        read_data([tmp_path / "empty"], Mixture(), grouped=True)
+
+
+def test_splits_go_by_episode(tmp_path):
+    folder = write_rows(tmp_path / "set", episodes=40)
+    data = read_data([folder], Mixture(held_out=0.25), grouped=True)
+    train, held_out = ({group.source for group in part} for part in (data.train, data.held_out))
+    assert train
+    assert held_out
+    assert not train & held_out
+    assert data.manifest["held_out"]["sources"] == len(held_out)
+
+
+def test_the_order_follows_from_the_seed_and_shows_each_kind_its_share(rows_folder):
+    data = read_data([rows_folder], Mixture(held_out=0.0), grouped=True)
+    mixture = Mixture(completed=0.5, held_out=0.0)
+    order = Order(data.train, mixture, seed=3)
+    first = [order[index] for index in range(order.per_pass)]
+    assert Counter(data.train[index].kind for index in first) == {"action": 12, "completed": 6}
+    again = Order(data.train, mixture, seed=3)
+    assert [again[index] for index in (25, 3, 40)] == [order[index] for index in (25, 3, 40)]
+    assert [Order(data.train, mixture, seed=4)[index] for index in range(18)] != first
+    with pytest.raises(TrainingError):
+        Order([], mixture, seed=0)

@@ -1,0 +1,99 @@
+"""`train` around the samples: seen and stopped while they are made, free names, runs that go on without their flags."""
+
+from dataclasses import replace
+
+import pytest
+
+from vlm2vla import pipeline
+from vlm2vla.errors import ExportError, NotFoundError, TrainingError
+from vlm2vla.pipeline import training
+from vlm2vla.training.config import TrainConfig, TuneConfig
+from vlm2vla.training.run import RunFolder
+from vlm2vla.training.runs import find_run, runs
+
+pytest.importorskip("torch")
+SHORT = TuneConfig(steps=3, batch=2, save_every=1)
+
+
+@pytest.fixture
+def asked(tiny_folder):
+    return TrainConfig(base_model=str(tiny_folder / "base"), run="mine", seed=5)
+
+
+@pytest.fixture
+def samples(monkeypatch, rows_folder):
+    """samples(during): `prepare` gives ready samples, after it has called `during(progress)`."""
+
+    def make(during=lambda progress: None):
+        def prepare(config, recipe, workspace, progress):
+            during(progress)
+            return training.TrainingSet((rows_folder,), {"labels": "of a test"})
+
+        monkeypatch.setattr(training, "prepare", prepare)
+
+    make()
+    return make
+
+
+def test_a_run_goes_on_without_the_flags_that_it_was_started_with(asked, samples, workspace):
+    first = pipeline.train(replace(asked, max_steps=1), SHORT, workspace)
+    assert (first.state, first.steps, first.planned) == ("stopped", 1, 3)
+    with pytest.raises(TrainingError, match="another recipe"):
+        pipeline.train(replace(asked, resume=True), replace(SHORT, learning_rate=1e-4), workspace)
+    again = pipeline.train(TrainConfig(resume=True, run="mine", max_steps=2), TuneConfig(), workspace)
+    assert (again.resumed_from, again.steps, again.planned) == (1, 2, 3)
+    last = pipeline.train(replace(asked, resume=True), SHORT, workspace)  # said again, and the same
+    assert (last.state, last.resumed_from) == ("done", 2)
+    assert find_run(workspace, "mine").read("data.json")["made_by"] == {"labels": "of a test"}
+
+
+def test_a_complete_run_and_one_that_is_at_work_are_left_alone(asked, samples, workspace):
+    pipeline.train(asked, SHORT, workspace)
+    run = find_run(workspace, "mine")
+    before = run.metrics(), (run.result / "adapter_model.safetensors").read_bytes()
+    with pytest.raises(TrainingError, match="complete"):
+        pipeline.train(replace(asked, resume=True), SHORT, workspace)
+    assert (run.metrics(), (run.result / "adapter_model.safetensors").read_bytes()) == before
+    with pytest.raises(NotFoundError, match="unfinished"):
+        pipeline.train(TrainConfig(resume=True), TuneConfig(), workspace)
+    run.write("progress.json", run.read("progress.json") | {"state": "stopped"})
+    with RunFolder(run.path).hold(), pytest.raises(TrainingError, match="is running"):
+        pipeline.train(replace(asked, resume=True), SHORT, workspace)
+
+
+def test_a_run_whose_samples_could_not_be_made_leaves_its_name(asked, samples, workspace):
+    def nothing(progress):
+        raise ExportError("nothing to export")
+
+    samples(nothing)
+    with pytest.raises(ExportError):
+        pipeline.train(asked, SHORT, workspace)
+    progress = find_run(workspace, "mine").progress()
+    assert (progress.state, progress.message) == ("failed", "ExportError: nothing to export")
+    with pytest.raises(TrainingError, match="never began"):
+        pipeline.train(replace(asked, resume=True), SHORT, workspace)
+    samples()
+    assert pipeline.train(replace(asked, max_steps=1), SHORT, workspace).steps == 1
+
+
+def test_a_run_is_seen_and_can_be_stopped_while_it_makes_its_samples(asked, samples, workspace):
+    seen = []
+
+    def watched(progress):
+        progress(0, None)
+        (run,) = runs(workspace)
+        seen.append(run.progress().message)
+        progress(3, 9)
+        seen.append(run.progress().message)
+        run.ask_to_stop()
+        progress(4, 9)
+
+    samples(watched)
+    report = pipeline.train(asked, SHORT, workspace)
+    assert (report.state, report.steps, report.result) == ("stopped", 0, "")
+    assert seen == ["waiting: another run makes samples", "making samples: episode 3 of 9"]
+    run = find_run(workspace, "mine")
+    assert run.progress().state == "stopped"
+    assert not run.stop_file.exists()
+    samples()
+    assert pipeline.train(replace(asked, max_steps=1), SHORT, workspace).steps == 1

@@ -1,0 +1,213 @@
+"""The paper's claims, each held against what was measured here. Pure.
+
+A claim *came out* only where the whole interval is on its side, *did not* where it is wholly on the other; everything
+else, and whatever was not measured, is *not shown*. At this scale (a small model, a simulator) neither proves nor
+disproves the paper.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from vlm2vla.evaluation.report.evidence import Evidence, Suite
+from vlm2vla.evaluation.statistics import wilson
+from vlm2vla.evaluation.suite import IN_DISTRIBUTION, OUT_OF_DISTRIBUTION, cell, pair
+
+Verdict = Literal["came out", "did not", "not shown"]
+MARGIN = 0.10
+"""Success may be this much lower and still count as "no worse"."""
+TUNED, TOKENS, FULL, BASE = "lora", "lora-tokens", "full", "base"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim and what was found.
+
+    Attributes:
+        text: The claim.
+        paper: The paper's own number.
+        here: What was measured, with its interval.
+        verdict: See the module.
+        places: Results that the number comes from (places below a root, see `Stored.place`).
+    """
+
+    text: str
+    paper: str
+    here: str
+    verdict: Verdict
+    places: tuple[str, ...] = ()
+
+
+def claims_of(evidence: Evidence) -> tuple[Claim, ...]:
+    """Every claim of the paper that could be measured here."""
+    judges: tuple[Callable[[Evidence], Claim], ...] = (
+        _kept,
+        _kept_tokens,
+        _lora_forgets_less,
+        _words_generalise,
+        _words_cost_nothing,
+        _translated,
+        _composition,
+        _parse_failures,
+        _words_are_likelier,
+        _own_verifier,
+        _plans_help,
+    )
+    return tuple(judge(evidence) for judge in judges)
+
+
+def _kept(evidence: Evidence) -> Claim:
+    return _retention(
+        evidence, TUNED, "LoRA on actions as words keeps more than 85 % of the base's VQA score", "85.2 % at the least"
+    )
+
+
+def _kept_tokens(evidence: Evidence) -> Claim:
+    text = "LoRA alone prevents most forgetting: action tokens keep it too"
+    return _retention(evidence, TOKENS, text, "91.2 % on average, 75.9 % at the least")
+
+
+def _retention(evidence: Evidence, model: str, text: str, paper: str) -> Claim:
+    stored = evidence.retention
+    row = stored.value["retention"].get(model) if stored else None
+    if row is None or row["raw"] is None:
+        return Claim(text, paper, "not measured", "not shown")
+    verdict: Verdict = {"yes": "came out", "no": "did not"}.get(row["kept_85"], "not shown")
+    here = f"{_share(row['raw'], row['low'], row['high'])} of {row['base']:.0%} on {stored.value['set']}"
+    if row["above_floor"]:
+        floor = row["above_floor"]
+        here += f"; above what can be guessed without looking {_share(floor['value'], floor['low'], floor['high'])}"
+    return Claim(text, paper, here, verdict, (stored.place,))
+
+
+def _lora_forgets_less(evidence: Evidence) -> Claim:
+    text, paper = "LoRA forgets less than full fine-tuning on the same data", "not compared directly"
+    stored = evidence.retention
+    pairs = stored.value.get("pairs", []) if stored else []
+    row = next((each for each in pairs if (each["first"], each["second"]) == (TUNED, FULL)), None)
+    if row is None:
+        return Claim(text, paper, "not measured", "not shown")
+    gap = row["difference"]
+    here = f"score {_points(gap['value'], gap['low'], gap['high'])} against full fine-tuning, p {row['p']:.2g}"
+    return Claim(text, paper, here, _side(gap["low"], gap["high"], 0.0), (stored.place,))
+
+
+def _words_generalise(evidence: Evidence) -> Claim:
+    text = "Words generalise better than tokens (translated and referring instructions)"
+    return _difference(evidence, TUNED, TOKENS, OUT_OF_DISTRIBUTION, text, "53 against 28 %, 60 against 30 %", 0.0)
+
+
+def _words_cost_nothing(evidence: Evidence) -> Claim:
+    text = f"Words are no worse than tokens in distribution (by at most {MARGIN:.0%})"
+    return _difference(evidence, TUNED, TOKENS, IN_DISTRIBUTION, text, "62/62/51 against 57/43/34 %", -MARGIN)
+
+
+def _plans_help(evidence: Evidence) -> Claim:
+    text = "The motion plan helps (with plans against without)"
+    suite = evidence.paper
+    without = next((name for name in suite.models if name == f"{TUNED} (no plans)"), "") if suite else ""
+    return _difference(evidence, TUNED, without, (*IN_DISTRIBUTION, *OUT_OF_DISTRIBUTION), text, "no ablation", 0.0)
+
+
+def _difference(
+    evidence: Evidence, first: str, second: str, families: tuple[str, ...], text: str, paper: str, line: float
+) -> Claim:
+    suite = evidence.paper
+    found = pair(suite.rows, first, second, families) if suite and second else None
+    if found is None:
+        return Claim(text, paper, "not measured", "not shown")
+    gap = found.difference
+    here = f"{_points(gap.value, gap.low, gap.high)} over {found.pairs} pairs, p {found.p:.2g}"
+    return Claim(text, paper, here, _side(gap.low, gap.high, line), _places(suite, first, second))
+
+
+def _translated(evidence: Evidence) -> Claim:
+    text = "It follows instructions in languages that no action data holds"
+    suite = evidence.paper
+    found = cell(suite.rows, TUNED, ("pick-up-translated",)) if suite else None
+    if found is None or found.success is None:
+        return Claim(text, "53 %", "not measured", "not shown")
+    share = found.success
+    of_expert = found.of_expert
+    here = f"{_share(share.value, share.low, share.high)} of {found.trials}"
+    if of_expert:
+        here += f"; {_share(of_expert.value, of_expert.low, of_expert.high)} of the expert's (aim 40 %)"
+    side = _side(of_expert.low, of_expert.high, 0.4) if of_expert else "not shown"
+    return Claim(text, "53 %", here, side, _places(suite, TUNED))
+
+
+def _composition(evidence: Evidence) -> Claim:
+    text = "It composes what it learned: pick, place, then lift another object"
+    suite = evidence.paper
+    found = cell(suite.rows, TUNED, ("pick-place-lift",)) if suite else None
+    if found is None or found.success is None:
+        return Claim(text, "51 % (partial credit)", "not measured", "not shown")
+    here = (
+        f"{_share(found.success.value, found.success.low, found.success.high)} of {found.trials}, "
+        f"partial credit {found.partial.value:.2f} (a model's card tells whether its data hold this family)"
+    )
+    return Claim(text, "51 % (partial credit)", here, "not shown", _places(suite, TUNED))
+
+
+def _parse_failures(evidence: Evidence) -> Claim:
+    text = "At most about 10 % of action cycles do not parse before any help"
+    suite = evidence.paper
+    rows = [row for row in suite.rows if row["model"] == TUNED and row["result"] != "error"] if suite else []
+    written, broken = (
+        sum(row.get("words", {}).get(f"first_tries_{kind}", 0) for row in rows) for kind in ("chunks", "unparsable")
+    )
+    if not written:
+        return Claim(text, "about 10 %", "not measured", "not shown")
+    share = wilson(broken, written)
+    side = _side(-share.high, -share.low, -0.10)
+    here = f"{_share(share.value, share.low, share.high)} of {written} chunks"
+    return Claim(text, "about 10 %", here, side, _places(suite, TUNED))
+
+
+def _words_are_likelier(evidence: Evidence) -> Claim:
+    text = "Before any training, actions in words are more probable for the base than the same in tokens"
+    stored = evidence.actions_of(BASE)
+    scores = stored.value.get("likelihood") if stored else None
+    if not scores:
+        return Claim(text, "clearly higher (Fig. 3)", "not measured", "not shown")
+    words, tokens, gap = scores["words"], scores["tokens"], scores["difference"]
+    here = (
+        f"log-probability of a chunk {words['per_chunk']:.1f} in words, {tokens['per_chunk']:.1f} in tokens "
+        f"(per token {words['per_token']:.2f} and {tokens['per_token']:.2f}), over {words['chunks']} chunks"
+    )
+    return Claim(text, "clearly higher (Fig. 3)", here, _side(gap["low"], gap["high"], 0.0), (stored.place,))
+
+
+def _own_verifier(evidence: Evidence) -> Claim:
+    text = "The fine-tuned VLM is no reliable verifier of its own subtasks (below 90 % right)"
+    stored = evidence.actions_of(TUNED)
+    scores = stored.value.get("verifier") if stored else None
+    if not scores or not scores["accuracy"]:
+        return Claim(text, "tried, not reliable", "not measured", "not shown")
+    share = scores["accuracy"]
+    here = f"{_share(share['value'], share['low'], share['high'])} of {scores['questions']} pairs of images"
+    if scores["balanced"] is not None:
+        here += f"; balanced {scores['balanced']:.0%}"
+    low, high = (None if share[key] is None else -share[key] for key in ("high", "low"))
+    return Claim(text, "tried, not reliable", here, _side(low, high, -0.9), (stored.place,))
+
+
+def _side(low: float | None, high: float | None, line: float) -> Verdict:
+    if low is None or high is None:
+        return "not shown"
+    if low > line:
+        return "came out"
+    return "did not" if high < line else "not shown"
+
+
+def _places(suite: Suite, *models: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(suite.run_of(model).place for model in models))
+
+
+def _share(value: float, low: float | None, high: float | None) -> str:
+    return f"{value:.0%}" + ("" if low is None or high is None else f" ({low:.0%} to {high:.0%})")
+
+
+def _points(value: float, low: float | None, high: float | None) -> str:
+    shown = f"{100 * value:+.0f} points"
+    return shown + ("" if low is None or high is None else f" ({100 * low:+.0f} to {100 * high:+.0f})")

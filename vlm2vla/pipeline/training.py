@@ -1,0 +1,296 @@
+"""Reviewed labels become training samples, and those become weights."""
+
+import fcntl
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vlm2vla.annotation.derive import chunk_of, derive_plan, span_actions
+from vlm2vla.annotation.kinematic import KinematicAnnotator
+from vlm2vla.config import ExportConfig, ImportConfig, LanguageConfig
+from vlm2vla.dataset import (
+    LabelledEpisode,
+    Sample,
+    early_starts,
+    in_form,
+    last_attempts,
+    later_starts,
+    write_replay,
+    write_trl,
+)
+from vlm2vla.errors import NotFoundError
+from vlm2vla.language import even_rows, form, measured_plan, prompt_hash
+from vlm2vla.pipeline.exporting import extra_samples
+from vlm2vla.pipeline.store import Progress, known_dataset, open_store
+from vlm2vla.training.config import Recipe, TrainConfig, TuneConfig, recipe_of
+from vlm2vla.training.finetune import TrainReport
+from vlm2vla.training.finetune import train as run_training
+from vlm2vla.training.job import Job, job_of
+from vlm2vla.training.run import Progress as RunProgress
+from vlm2vla.training.run import RunFolder
+from vlm2vla.training.runs import find_run, new_run, newest_run
+from vlm2vla.trajectories import EpisodeIndex, import_episodes
+from vlm2vla.types import AnnotatedEpisode, Episode
+from vlm2vla.vlm.registry import ModelRegistry
+from vlm2vla.workspace import Workspace
+
+SAMPLE = Path(__file__).resolve().parents[2] / "assets" / "sample"
+_MANIFEST = "manifest.json"
+_WAIT_S = 0.5
+# Pictures that are written for replay for each group that one pass shows, and at most so many.
+_REPLAY_FACTOR, _MOST_PICTURES = 1, 2000
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Samples on disk.
+
+    Attributes:
+        folders: In the format that `vlm2vla.training` reads.
+        made_by: The settings that made them.
+    """
+
+    folders: tuple[Path, ...]
+    made_by: dict[str, Any]
+
+
+def train(
+    config: TrainConfig,
+    tune: TuneConfig,
+    workspace: Workspace,
+    *,
+    progress: Progress = None,
+    told: Callable[[RunProgress], None] | None = None,
+    stopped: threading.Event | None = None,
+) -> TrainReport:
+    """Make training samples of the workspace's labels and fine-tune on them.
+
+    A workspace without any episode trains on the sample episodes that ship.
+
+    Raises:
+        ConfigError: A setting that cannot be right.
+        NotFoundError: No such base, run or data set.
+        ExportError: There are no labels to train on.
+        TrainingError: The run is running or complete; otherwise, like ModelError, see `training.finetune.train`.
+    """
+    if config.resume:
+        run = find_run(workspace, config.run) if config.run else newest_run(workspace, config.preset, config.variant)
+        with run.hold():
+            job = _same_job(config, tune, workspace, run)
+            return run_training(job, run, resume=True, stopped=stopped, told=told)
+    recipe = recipe_of(config, tune)
+    base = find_base(recipe.base, workspace)
+    run = new_run(workspace, config.run, f"{config.preset}-{config.variant}")
+    with run.hold():
+        samples = _samples(config, recipe, workspace, run, progress, stopped)
+        if samples is None:
+            return TrainReport(run.name, str(run.path), "stopped", 0, 0, None, None, None, "")
+        job = Job(recipe, config.variant, base, samples.folders, made_by=samples.made_by)
+        return run_training(_asked(job, config, tune), run, stopped=stopped, told=told)
+
+
+def find_base(name: str, workspace: Workspace) -> str:
+    """Folder or hub id of a base by its name in the registry, its folder or hub id.
+
+    Raises:
+        NotFoundError: It is not there.
+    """
+    try:
+        return ModelRegistry(workspace).get(name).path
+    except NotFoundError as error:
+        hint = "; `vlm2vla pretrain` makes it, or name another with --base-model" if name == "base" else ""
+        raise NotFoundError(f"{error}{hint}") from error
+
+
+def prepare(config: TrainConfig, recipe: Recipe, workspace: Workspace, progress: Progress = None) -> TrainingSet:
+    """The samples of a recipe on disk; made only once for equal labels and settings.
+
+    Raises:
+        NotFoundError: No such data set.
+        ExportError: Nothing to train on.
+    """
+    source = _Source.of(config, workspace, recipe.form)
+    made_by = {
+        "form": recipe.form,
+        "row_cm": recipe.row_cm,
+        "plans": recipe.plans,
+        "starts": recipe.mixture.starts,
+        "early": recipe.mixture.early,
+        "failed_attempts": recipe.mixture.failed_attempts,
+        "seed": config.seed,
+        "dataset": config.dataset,
+        "include_unreviewed": source.include_unreviewed,
+        "labels": source.labels,
+        "prompts": prompt_hash(),
+    }
+    folder = workspace.training_sets / f"actions-{_key(made_by)}"
+    folders = [folder]
+    with _one_at_a_time(workspace, progress):
+        if not (folder / _MANIFEST).is_file():
+            export = ExportConfig(folder, "trl", include_unreviewed=source.include_unreviewed, seed=config.seed)
+            write_trl(export, source.items(recipe, progress), _extra(recipe, config.seed))
+        if config.replay is not None:
+            folders.append(_replay(config, recipe, workspace, folder))
+    return TrainingSet(tuple(folders), made_by)
+
+
+@contextmanager
+def _one_at_a_time(workspace: Workspace, progress: Progress) -> Iterator[None]:
+    """Runs that are started together on the same labels: the first one writes the samples, the others wait for it."""
+    with (workspace.training_sets / ".lock").open("a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if progress:
+                    progress(0, None)
+                time.sleep(_WAIT_S)
+        yield
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where labels come from: the store, or the sample episodes of a fresh workspace."""
+
+    index: EpisodeIndex
+    heads: Callable[[], Iterable[tuple[AnnotatedEpisode, int]]]
+    labels: str
+    include_unreviewed: bool
+    count: int
+
+    @classmethod
+    def of(cls, config: TrainConfig, workspace: Workspace, form_name: str) -> "_Source":
+        index = EpisodeIndex(workspace)
+        if not len(index):
+            return cls._sample(workspace, form_name)
+        known_dataset(config.dataset, index)
+        store = open_store(workspace)
+        heads = [(head.annotated, head.number) for head in store.heads(config.dataset)]
+        digest = hashlib.sha256("".join(annotated.dumps() for annotated, _ in heads).encode()).hexdigest()[:16]
+        return cls(index, lambda: heads, digest, config.include_unreviewed, len(heads))
+
+    @classmethod
+    def _sample(cls, workspace: Workspace, form_name: str) -> "_Source":
+        """Sample episodes with the simulator's own subtasks; the workspace itself stays empty."""
+        inner = Workspace.open(workspace.training_sets / "sample-episodes")
+        if not len(EpisodeIndex(inner)):
+            import_episodes(ImportConfig(SAMPLE, dataset="sample"), inner, None)
+        index = EpisodeIndex(inner)
+        language = LanguageConfig(form="rows7") if form(form_name).rotation else LanguageConfig()
+        annotator = KinematicAnnotator(language, recorded=True)
+
+        def heads() -> Iterator[tuple[AnnotatedEpisode, int]]:
+            for episode_id in index.ids(""):
+                yield annotator.annotate(index.get(episode_id)), 0
+
+        return cls(index, heads, "sample episodes", True, len(index))
+
+    def items(self, recipe: Recipe, progress: Progress) -> Iterator[LabelledEpisode]:
+        for done, (annotated, number) in enumerate(self.heads(), 1):
+            if not recipe.mixture.failed_attempts:
+                annotated = last_attempts(annotated)
+            said = in_form(annotated, recipe.form, row_cm=recipe.row_cm, measured=recipe.plans == "measured")
+            yield LabelledEpisode(said, self.index.get(annotated.episode_id), number)
+            if progress:
+                progress(done, self.count)
+
+
+def _extra(recipe: Recipe, seed: int) -> Callable[[AnnotatedEpisode, Episode], Iterator[Sample]]:
+    questions = extra_samples(seed)
+
+    def rest(episode: Episode, start: int, end: int, form_name: str) -> tuple[str, str]:
+        return _rest(episode, start, end, form_name, recipe)
+
+    def extra(annotated: AnnotatedEpisode, episode: Episode) -> Iterator[Sample]:
+        yield from questions(annotated, episode)
+        if recipe.mixture.starts:
+            yield from later_starts(annotated, episode, rest, per_subtask=recipe.mixture.starts, seed=seed)
+        if recipe.mixture.early:
+            yield from early_starts(annotated, episode, rest, per_subtask=recipe.mixture.early, seed=seed)
+
+    return extra
+
+
+def _rest(episode: Episode, start: int, end: int, form_name: str, recipe: Recipe) -> tuple[str, str]:
+    """Plan and action text of what is left, from the numbers."""
+    words = form(form_name)
+    language = replace(LanguageConfig(), form=form_name.split(":")[0])
+    rows, before = span_actions(episode, start, end, language)
+    chunk = chunk_of(rows, before, language, rotation=words.rotation)
+    if recipe.row_cm and len(chunk):
+        chunk = even_rows(chunk, row_cm=recipe.row_cm)
+    measured = recipe.plans == "measured"
+    return measured_plan(chunk) if measured else derive_plan(episode, start, end, language), words.verbalize(chunk)
+
+
+def _replay(config: TrainConfig, recipe: Recipe, workspace: Workspace, actions: Path) -> Path:
+    groups = sum(1 for line in (actions / "metadata.jsonl").open(encoding="utf-8") if '"level": "chunk"' in line)
+    count = min(max(64, round(_REPLAY_FACTOR * recipe.mixture.replay * groups)), _MOST_PICTURES)
+    settings = {"pictures": str(config.replay.expanduser().resolve()), "count": count, "seed": config.seed}
+    folder = workspace.training_sets / f"replay-{_key(settings)}"
+    if not folder.is_dir():
+        write_replay(config.replay.expanduser(), folder, count, seed=config.seed)
+    return folder
+
+
+def _same_job(config: TrainConfig, tune: TuneConfig, workspace: Workspace, run: RunFolder) -> Job:
+    """The job of a run as it was started. Flags that say it again must say the same, which training makes sure of."""
+    job = job_of(run)
+    unsaid = TrainConfig(), TrainConfig(preset=job.recipe.name, variant=job.variant)
+    if tune == TuneConfig() and replace(config, run="", resume=False, max_steps=0, threads=0) in unsaid:
+        return replace(job, stop_at=config.max_steps, threads=config.threads)
+    recipe = recipe_of(config, tune)
+    again = replace(job, recipe=recipe, variant=config.variant, base=find_base(recipe.base, workspace))
+    return _asked(again, config, tune)
+
+
+def _asked(job: Job, config: TrainConfig, tune: TuneConfig) -> Job:
+    start_from = tune.start_from.expanduser().resolve() if tune.start_from else None
+    return replace(job, seed=config.seed, stop_at=config.max_steps, threads=config.threads, start_from=start_from)
+
+
+def _samples(
+    config: TrainConfig,
+    recipe: Recipe,
+    workspace: Workspace,
+    run: RunFolder,
+    progress: Progress,
+    stopped: threading.Event | None,
+) -> TrainingSet | None:
+    """`prepare`, seen by whoever watches the run; None when it was asked to stop meanwhile."""
+
+    def watched(done: int, total: int | None) -> None:
+        if run.stop_file.exists() or (stopped and stopped.is_set()):
+            raise _Stopped
+        what = f"making samples: episode {done} of {total}" if total else "waiting: another run makes samples"
+        run.tell(RunProgress("preparing", message=what))
+        if progress:
+            progress(done, total)
+
+    run.tell(RunProgress("preparing", message="making samples"))
+    try:
+        return prepare(config, recipe, workspace, watched)
+    except (_Stopped, KeyboardInterrupt) as asked:
+        run.end("stopped", "stopped while its samples were made")
+        run.stop_file.unlink(missing_ok=True)
+        if isinstance(asked, KeyboardInterrupt):
+            raise
+        return None
+    except Exception as error:
+        run.end("failed", f"{type(error).__name__}: {error}")
+        raise
+
+
+class _Stopped(Exception):
+    """Somebody asked the run to stop."""
+
+
+def _key(settings: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
