@@ -37,6 +37,21 @@ def test_rows_have_the_picture_they_are_about(pictures, tmp_path):
         assert [turn["role"] for turn in row["prompt"]] == ["user"]
 
 
+def test_questions_without_a_picture_come_too_but_none_that_a_test_asks(pictures, tmp_path):
+    asked = [{"skill": "facts", "question": f"Fact {n % 8}?", "answer": str(n % 8)} for n in range(12)]
+    (pictures / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    out = tmp_path / "out"
+    write_replay(pictures, out, 6, held_out=frozenset({"Fact 3?"}))
+    rows = [json.loads(line) for line in (out / "metadata.jsonl").read_text().splitlines()]
+    texts = [row for row in rows if not row["file_names"]]
+    questions = [row["prompt"][0]["content"] for row in texts]
+    assert sorted(questions) == [f"Fact {n}?" for n in range(8) if n != 3]
+    assert {row["completion"][0]["content"] for row in texts} == set("0124567")
+    (pictures / "texts.jsonl").write_text("no json\n")
+    with pytest.raises(ExportError, match="texts.jsonl"):
+        write_replay(pictures, tmp_path / "other", 6)
+
+
 def test_no_pictures_or_too_few_questions_are_refused(pictures, tmp_path):
     with pytest.raises(ExportError):
         write_replay(tmp_path, tmp_path / "out", 3)

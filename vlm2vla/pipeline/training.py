@@ -41,6 +41,7 @@ from vlm2vla.vlm.registry import ModelRegistry
 from vlm2vla.workspace import Workspace
 
 SAMPLE = Path(__file__).resolve().parents[2] / "assets" / "sample"
+TEST_SET = SAMPLE.parent / "vqa" / "tabletop" / "items.jsonl"
 _MANIFEST = "manifest.json"
 _WAIT_S = 0.5
 # Pictures that are written for replay for each group that one pass shows, and at most so many.
@@ -233,11 +234,20 @@ def _rest(episode: Episode, start: int, end: int, form_name: str, recipe: Recipe
 def _replay(config: TrainConfig, recipe: Recipe, workspace: Workspace, actions: Path) -> Path:
     groups = sum(1 for line in (actions / "metadata.jsonl").open(encoding="utf-8") if '"level": "chunk"' in line)
     count = min(max(64, round(_REPLAY_FACTOR * recipe.mixture.replay * groups)), _MOST_PICTURES)
+    tested = _asked_without_picture()
     settings = {"pictures": str(config.replay.expanduser().resolve()), "count": count, "seed": config.seed}
-    folder = workspace.training_sets / f"replay-{_key(settings)}"
+    folder = workspace.training_sets / f"replay-{_key(settings | {'held_out': sorted(tested)})}"
     if not folder.is_dir():
-        write_replay(config.replay.expanduser(), folder, count, seed=config.seed)
+        write_replay(config.replay.expanduser(), folder, count, seed=config.seed, held_out=tested)
     return folder
+
+
+def _asked_without_picture() -> frozenset[str]:
+    """Questions of the shipped test set that need no picture: replaying one would teach the test."""
+    if not TEST_SET.is_file():
+        return frozenset()
+    items = map(json.loads, TEST_SET.read_text(encoding="utf-8").splitlines())
+    return frozenset(item["question"] for item in items if not item["image"] and not item.get("images"))
 
 
 def _same_job(config: TrainConfig, tune: TuneConfig, workspace: Workspace, run: RunFolder) -> Job:
