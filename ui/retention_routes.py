@@ -32,6 +32,10 @@ def retention_router(comparisons: Comparisons) -> APIRouter:
     async def library() -> FileResponse:
         return FileResponse(_plotly(), media_type="text/javascript", headers={"cache-control": "max-age=86400"})
 
+    @router.get("/harness")
+    async def harness() -> Response:
+        return await answer(comparisons.harness)
+
     @router.get("/{name}")
     async def opened(name: str) -> Response:
         def work() -> JSON:

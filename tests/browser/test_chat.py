@@ -331,6 +331,7 @@ def test_retention_is_drawn_beside_the_papers_and_a_lost_answer_opens_in_the_pan
     expect(page.locator(".vs-agreement").last).to_have_text("agrees with itself 100 %")
     expect(page.locator(".vs-plot.js-plotly-plot")).to_have_count(2, timeout=60_000)
     expect(page.locator(".vs-plot").nth(1)).to_contain_text("MMStar")
+    expect(page.locator(".vs-harness")).to_be_hidden()
     lost = page.get_by_role("button", name=f"base right → tuned wrong ({kept.only_base})")
     expect(lost).to_have_attribute("aria-pressed", "true")
     expect(page.locator(".vs-flip")).to_have_count(min(48, kept.only_base))
@@ -342,6 +343,22 @@ def test_retention_is_drawn_beside_the_papers_and_a_lost_answer_opens_in_the_pan
     page.locator(".vs-question-text", has_text=question).wait_for()
     assert page.locator(".vs-pane-head select").evaluate_all("n => n.map((e) => e.value)") == ["plain", "tuned"]
     expect(page.locator(".vs-reference")).to_be_visible()
+
+
+def test_what_another_harness_measured_stands_below_and_apart(chat, page):
+    score = {"value": 0.5, "low": 0.4, "high": 0.6, "questions": 80}
+    kept = {"raw": {"value": 0.8, "low": 0.7, "high": 0.9}, "questions": 80, "lost": 9, "won": 1, "p": 0.02}
+    run = chat.workspace.evaluations / "harness" / "20261101-000000"
+    run.mkdir(parents=True)
+    tasks = {"fruit": {"plain": {"exact_match": score}, "tuned": {"exact_match": score}}}
+    about = {"harness": "lmms-eval 9", "base": "plain", "made_at": "2026-11-01T00:00:00+00:00"}
+    found = about | {"tasks": tasks, "retention": {"fruit": {"tuned": {"exact_match": kept}}}, "failed": {}}
+    (run / "scores.json").write_text(json.dumps(found))
+    page.goto(chat.url + "/chat?view=retention")
+    expect(page.locator(".vs-harness summary")).to_contain_text("lmms-eval 9")
+    row = page.locator(".vs-harness tbody tr", has_text="tuned")
+    expect(row).to_contain_text("80 % 70 % to 90 %")
+    expect(row).to_contain_text("9 / 1")
 
 
 def test_without_comparisons_retention_says_how_to_make_one(chat, page):

@@ -1,5 +1,7 @@
 """The charts of the Retention view, and its routes."""
 
+import json
+
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -7,6 +9,7 @@ from fastapi.testclient import TestClient
 from ui.retention_routes import charts, retention_router
 from vlm2vla.chat import ChatStore
 from vlm2vla.chat.retention import Comparisons
+from vlm2vla.evaluation.harness import import_logs
 from vlm2vla.evaluation.report.sections import paper
 
 KEPT = {"raw": 0.9, "low": 0.8, "high": 1.0, "centred": {"value": 0.8, "low": 0.6, "high": 1.0}, "above_floor": None}
@@ -61,3 +64,25 @@ def test_routes_say_what_is_not_there(workspace):
     assert "no comparison" in client.post("/chat/api/retention/none/question", json={"item": "1"}).json()["error"]
     assert client.post("/chat/api/retention/none/question", json={"what": "1"}).status_code == 422
     assert client.get("/chat/api/retention/plotly.js").headers["content-type"].startswith("text/javascript")
+
+
+def test_what_another_harness_measured_is_listed_apart_newest_first(workspace, tmp_path):
+    for model, right in (("base", 4), ("lora", 3)):
+        rows = [{"doc_id": n, "filtered_resps": "x", "exact_match": float(n < right)} for n in range(5)]
+        rows.append({"doc_id": 5, "filtered_resps": "[LMMS_EVAL_REQUEST_FAILED: gone]", "exact_match": 0.0})
+        (tmp_path / model).mkdir()
+        (tmp_path / model / "1_samples_fruit.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    scores = import_logs({name: tmp_path / name for name in ("base", "lora")}, "base", "lmms-eval 0")
+    for run in ("1", "2"):
+        folder = workspace.evaluations / "harness" / run
+        folder.mkdir(parents=True)
+        (folder / "scores.json").write_text(json.dumps(scores | {"made_at": f"2026-11-0{run}T00:00:00"}))
+    app = FastAPI()
+    app.include_router(retention_router(Comparisons(workspace, ChatStore(workspace))), prefix="/chat")
+    runs = TestClient(app).get("/chat/api/retention/harness").json()["ok"]
+    assert [run["id"] for run in runs] == ["2", "1"]
+    base, lora = runs[0]["rows"]
+    assert (base["model"], base["score"]["value"], base["questions"], base["failed"], base["kept"]) == (
+        "base", 0.8, 5, 1, None,
+    )  # fmt: skip
+    assert (lora["score"]["value"], lora["kept"]["raw"]["value"], lora["kept"]["lost"]) == (0.6, 0.75, 1)

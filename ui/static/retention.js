@@ -1,7 +1,9 @@
 // Retention: what fine-tuned models kept of their base, skill by skill, beside the paper's table, and the answers that changed.
+// What another harness measured stands below, apart.
 import { get, link } from "./chat_store.js";
 import { fill, h, notice } from "./dom.js";
 import { makeGallery } from "./retention_gallery.js";
+import { drawHarness } from "./retention_harness.js";
 import { on } from "./store.js";
 
 const MEASURES = { raw: ["kept", "Fine-tuned score / base score"], centred: ["above chance", "(score − chance) / (base − chance): what guessing gives does not count"], above_floor: ["above grey pictures", "The same with the base's score on grey pictures in place of chance: what can be guessed without looking does not count"] };
@@ -14,15 +16,17 @@ export function makeRetention() {
   const measures = h("div", { class: "vs-modes", role: "group", "aria-label": "Measure" }, Object.entries(MEASURES).map(([name, [label, title]]) => h("button", { type: "button", title, dataset: { measure: name }, onclick: () => { measure = name; drawCharts(); } }, label)));
   const head = h("header", { class: "vs-retention-head" }, h("h2", {}, "What fine-tuning kept"), which, about, measures);
   const table = h("div", { class: "vs-retention-table" }), ours = h("figure", { class: "vs-plot", "aria-label": "Retention by skill" }), theirs = h("figure", { class: "vs-plot", "aria-label": "Retention in the paper" });
-  const paper = h("details", { class: "vs-paper" }), gallery = makeGallery(), body = h("div", { class: "vs-retention-body" }, table, h("div", { class: "vs-plots" }, ours, h("div", {}, theirs, paper)), gallery.element), none = h("div", { class: "vs-choose", hidden: true });
+  const paper = h("details", { class: "vs-paper" }), gallery = makeGallery(), harness = h("section", { class: "vs-harness", "aria-label": "By another harness", hidden: true });
+  const compared = [table, h("div", { class: "vs-plots" }, ours, h("div", {}, theirs, paper)), gallery.element], body = h("div", { class: "vs-retention-body" }, compared, harness), none = h("div", { class: "vs-choose", hidden: true });
   const element = h("section", { class: "vs-retention", "aria-label": "Retention", hidden: true }, head, none, body);
   let rows = null, shown = null, measure = "raw", plotly = null;
 
   async function open() {
     if (rows === null) fill(about, "Looking for stored comparisons…");
-    const { ok, error } = await get("retention");
+    const [{ ok, error }] = await Promise.all([get("retention"), drawHarness(harness)]);
     rows = ok || [];
-    head.hidden = body.hidden = !rows.length;
+    for (const part of [head, ...compared]) part.hidden = !rows.length;
+    body.hidden = !rows.length && harness.hidden;
     none.hidden = rows.length > 0;
     if (!rows.length) return drawNone(error);
     fill(which, rows.map((row) => h("option", { value: row.id }, `${row.set}${row.circular ? ", circular" : ""}: ${row.models.join(", ")} (${row.questions} questions${row.repeated ? ", repeated" : ""})`)));

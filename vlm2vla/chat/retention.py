@@ -6,7 +6,7 @@ becomes a question of the chat with exactly the words that were asked.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from vlm2vla.evaluation import Item, VqaSet, load_set
 from vlm2vla.evaluation.answers import read_answers
 from vlm2vla.evaluation.asking import Asked
 from vlm2vla.evaluation.grading import Grade
-from vlm2vla.evaluation.report.evidence import Stored, collect
+from vlm2vla.evaluation.report.evidence import Evidence, Stored, collect
 from vlm2vla.evaluation.report.sections import paper
 from vlm2vla.evaluation.retention import LINE, Flip
 from vlm2vla.evaluation.vqa import gallery
@@ -82,6 +82,23 @@ class Comparisons:
         stored = self._one(name)
         return {key: stored.value.get(key) for key in _SHOWN} | {"id": name, "line": LINE, "paper": paper("vqa")}
 
+    def harness(self) -> Sequence[JSON]:
+        """What another harness measured over our served models, newest first; its numbers stand beside ours nowhere.
+
+        Returns:
+            {"id", "harness", "made_at", "base", "rows": one per task, metric and model: {"task", "metric", "model",
+            "score": interval, "questions", "failed", "kept": {"raw", "lost", "won", "p"} or None}} of each run.
+
+        Raises:
+            EvaluationError: A stored result is damaged.
+        """
+        runs = [
+            {"id": stored.path.parent.name, "rows": list(_harness_rows(stored.value))}
+            | {key: stored.value.get(key, "") for key in ("harness", "made_at", "base")}
+            for stored in self._evidence().harness
+        ]
+        return sorted(runs, key=lambda run: run["made_at"], reverse=True)
+
     def gallery(self, name: str, tuned: str) -> JSON:
         """The questions that base and fine-tuned model did not both get right or wrong: lost ones first.
 
@@ -132,8 +149,10 @@ class Comparisons:
         raise NotFoundError(f"{name} has no question {item!r}")
 
     def _stored(self) -> dict[str, Stored]:
-        evidence = collect([self._workspace.evaluations, *(folder for folder in self._shipped if folder.is_dir())])
-        return {_id(stored): stored for stored in evidence.vqa if stored.value.get("retention")}
+        return {_id(stored): stored for stored in self._evidence().vqa if stored.value.get("retention")}
+
+    def _evidence(self) -> Evidence:
+        return collect([self._workspace.evaluations, *(folder for folder in self._shipped if folder.is_dir())])
 
     def _one(self, name: str) -> Stored:
         found = self._stored().get(name)
@@ -174,6 +193,21 @@ class Comparisons:
                 return vqa
             problem = f"{where} has changed since it was asked"
         raise EvaluationError(problem)
+
+
+def _harness_rows(value: Mapping[str, Any]) -> Iterator[JSON]:
+    for task, models in value["tasks"].items():
+        for model, metrics in models.items():
+            for metric, score in metrics.items():
+                yield {
+                    "task": task,
+                    "metric": metric,
+                    "model": model,
+                    "score": score,
+                    "questions": score["questions"],
+                    "failed": value["failed"].get(task, {}).get(model, 0),
+                    "kept": value["retention"].get(task, {}).get(model, {}).get(metric),
+                }
 
 
 def _part(vqa: VqaSet, questions: int) -> VqaSet:
