@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
 LINES = "application/x-ndjson"
 UNEXPECTED = "Something went wrong; logs/studio.log in the workspace says what."
-_EXPORTS = {"json": ("json", "application/json"), "md": ("markdown", "text/markdown; charset=utf-8")}
+_EXPORTS = {"json": "application/json", "md": "text/markdown; charset=utf-8", "zip": "application/zip"}
 JSON = dict[str, Any]
 
 
@@ -167,11 +167,11 @@ class _Routes:
         if kind not in _EXPORTS:
             return PlainTextResponse("Not found", 404)
         try:
-            text = await run_in_threadpool(self.chat.export, conversation, _EXPORTS[kind][0])
+            exported = await run_in_threadpool(self.chat.export, conversation, kind)
         except VLM2VLAError as error:
             return PlainTextResponse(str(error), 404 if isinstance(error, NotFoundError) else 409)
         name = {"content-disposition": f'attachment; filename="conversation-{conversation}.{kind}"'}
-        return Response(text, media_type=_EXPORTS[kind][1], headers=name)
+        return Response(exported, media_type=_EXPORTS[kind], headers=name)
 
     async def upload(self, request: Request) -> Response:
         data = bytearray()

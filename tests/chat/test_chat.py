@@ -182,14 +182,14 @@ def test_blind_sides_are_hidden_until_revealed_and_votes_can_be_repeated(make):
     assert "base" not in json.dumps(shown)
     assert chat.win_rates() == []  # a rate would tell which side is which
     with pytest.raises(ConfigError, match="reveal"):
-        chat.export(view["id"], "markdown")
+        chat.export(view["id"], "md")
     assert [pane["model"] for pane in chat.reveal(view["id"])["panes"]] == ["lora", "base"]
     (vote,) = chat.store.votes()
     assert vote["order"] == ["lora", "base"]
     assert vote["identity"] == {"lora": "weights of lora", "base": "weights of base"}
     assert vote["answers"]["lora"] == "red cube"
     assert chat.win_rates()[0]["losses"] == 1
-    assert "**lora**" in chat.export(view["id"], "markdown")
+    assert b"**lora**" in chat.export(view["id"], "md")
     assert json.loads(chat.export(view["id"], "json"))["exchanges"][0]["vote"]["choice"] == "left"
 
 

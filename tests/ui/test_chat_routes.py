@@ -2,9 +2,11 @@
 
 import io
 import json
+import re
 import socket
 import threading
 import time
+import zipfile
 
 import httpx
 import pytest
@@ -116,6 +118,20 @@ def test_export_search_vote_and_forget(client):
     assert client.get("/chat/api/conversations", params={"q": "green"}).json()["ok"][0]["id"] == one
     client.post(f"/chat/api/conversations/{one}/delete")
     assert client.get("/chat/api/conversations", params={"q": "green"}).json()["ok"] == []
+
+
+def test_an_export_with_images_has_every_file_that_it_names(client):
+    one = begin(client, "base")
+    data = io.BytesIO()
+    Image.new("RGB", (32, 32), "green").save(data, "PNG")
+    kept = client.post("/chat/api/images", content=data.getvalue()).json()["ok"]
+    client.post(f"/chat/api/conversations/{one}/ask", json={"text": "green ball", "images": [kept]})
+    export = client.get(f"/chat/api/conversations/{one}/export.zip")
+    with zipfile.ZipFile(io.BytesIO(export.content)) as archive:
+        named = re.findall(r"!\[image\]\((.+?)\)", archive.read("conversation.md").decode())
+        assert named == [f"images/{kept}.jpg"]
+        assert archive.read(named[0]) == client.get(f"/chat/images/{kept}.jpg").content
+        assert json.loads(archive.read("conversation.json"))["exchanges"][0]["images"] == [kept]
 
 
 def test_models_are_added_checked_and_removed_over_http(tmp_path, tiny_folder):

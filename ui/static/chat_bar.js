@@ -12,7 +12,7 @@ export function makeBar(views) {
     toggle("probabilities", "Probabilities", "P", "Shade every token by how probable the model found it; point at one for the alternatives"));
   const hide = button("Blind", "B", toggleBlind, { class: "vs-blind", title: "Hide the names and shuffle the sides, vote, then reveal" });
   const show = button("Reveal", "R", reveal, { class: "primary vs-blind", title: "Show which side is which" });
-  const keep = h("select", { "aria-label": "Export", title: "Keep this conversation as a file", onchange: () => { exportAs(keep.value); keep.value = ""; } }, h("option", { value: "" }, "Export"), h("option", { value: "md" }, "Markdown"), h("option", { value: "json" }, "JSON"));
+  const keep = h("select", { "aria-label": "Export", title: "Keep this conversation as a file", onchange: () => { exportAs(keep.value); keep.value = ""; } }, h("option", { value: "" }, "Export"), h("option", { value: "zip" }, "With images (zip)"), h("option", { value: "md" }, "Markdown"), h("option", { value: "json" }, "JSON"));
   const copy = h("button", { type: "button", class: "icon", title: "Copy a link that restores this conversation", "aria-label": "Copy link", onclick: copyLink }, icon("link"));
   const help = h("button", { type: "button", class: "icon help", title: "Keys", "aria-label": "Keys", onclick: () => emit("help") }, "?");
   const element = h("header", { class: "vs-chat-bar" }, tabs, title, shows, hide, show, keep, copy, help);

@@ -1,10 +1,39 @@
-"""A conversation as Markdown, for reports and issues."""
+"""A conversation as a file: JSON, Markdown for reports and issues, or both with the images they name."""
 
+import io
+import json
+import zipfile
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 from vlm2vla.chat.conversation import Answer, Conversation
 
 _ENDS = {"length": "cut at the longest answer", "stopped": "stopped", "error": "failed"}
+
+
+def to_json(conversation: Conversation) -> str:
+    """Everything that is kept of it; images by their id."""
+    return json.dumps(conversation.to_json(), ensure_ascii=False, indent=1)
+
+
+def to_archive(conversation: Conversation, image_path: Callable[[str], Path]) -> bytes:
+    """A zip file: conversation.json, conversation.md, and every image that they name as images/<id>.jpg.
+
+    Args:
+        conversation: Which one.
+        image_path: Id of an image to its file.
+
+    Raises:
+        NotFoundError: An image is gone.
+    """
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("conversation.json", to_json(conversation))
+        archive.writestr("conversation.md", to_markdown(conversation))
+        for image in sorted({image for exchange in conversation.exchanges for image in exchange.images}):
+            archive.writestr(f"images/{image}.jpg", image_path(image).read_bytes(), zipfile.ZIP_STORED)
+    return made.getvalue()
 
 
 def to_markdown(conversation: Conversation) -> str:

@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from vlm2vla.chat.conversation import MAX_TEXT, Answer, Conversation, Exchange, Vote
-from vlm2vla.chat.export import to_markdown
+from vlm2vla.chat.export import to_archive, to_json, to_markdown
 from vlm2vla.chat.lens import look
 from vlm2vla.chat.speakers import Awake, Speakers
 from vlm2vla.chat.store import ChatStore
@@ -27,6 +27,7 @@ from vlm2vla.workspace import Workspace
 
 JSON = dict[str, Any]
 _SAVE_EVERY_S = 2.0
+_TEXTS = {"json": to_json, "md": to_markdown}
 MAX_IMAGES = 4
 
 
@@ -189,22 +190,21 @@ class Chat:
                 hidden[name] = self.store.get(name).blind
         return [asdict(rate) for rate in win_rates(vote for vote in votes if not hidden.get(vote.get("conversation")))]
 
-    def export(self, conversation_id: str, kind: str) -> str:
-        """The whole conversation as "json" or "markdown".
+    def export(self, conversation_id: str, kind: str) -> bytes:
+        """The whole conversation as "json", "md", or "zip": both, and the images.
 
         Raises:
             ConfigError: Another kind, or a blind conversation that nobody revealed.
+            NotFoundError: No such conversation, or one of its images is gone.
         """
         conversation = self._get(conversation_id)
         if conversation.blind:
             raise ConfigError("reveal the sides first: an export names them")
-        if kind == "json":
-            import json
-
-            return json.dumps(conversation.to_json(), ensure_ascii=False, indent=1)
-        if kind != "markdown":
-            raise ConfigError(f"conversations are exported as json or markdown, not {kind!r}")
-        return to_markdown(conversation)
+        if kind == "zip":
+            return to_archive(conversation, self.store.image_path)
+        if kind not in _TEXTS:
+            raise ConfigError(f"conversations are exported as json, md or zip, not {kind!r}")
+        return _TEXTS[kind](conversation).encode()
 
     def lens(self, conversation_id: str, number: int, texts: Sequence[str]) -> list[JSON]:
         """How probable these texts are as an answer to question `number`, under every model of the conversation.
