@@ -107,7 +107,7 @@ def test_unseeded_requests_differ_and_seeded_ones_do_not(client):
 def test_our_own_client_finds_out_what_the_server_does(address, models):
     far = OpenAIChat(ModelEntry("far", "openai", url=address, model="lora"))
     can = far.probe()
-    assert (can.images, can.logprobs, can.grammar, can.continues, can.scores) == (True, True, True, True, False)
+    assert (can.images, can.logprobs, can.grammar, can.continues, can.scores) == (True, True, True, True, True)
     message = Message("user", (ImagePart(picture(1), "image/png"), QUESTION))
     begun = (message, Message("assistant", ("red",)))
     for messages in ((message,), begun):
@@ -116,3 +116,18 @@ def test_our_own_client_finds_out_what_the_server_does(address, models):
             for model in (models.model("lora"), far)
         )
         assert here == there
+
+
+def test_a_given_answer_is_scored_as_it_is_here(address, client, models):
+    message = Message("user", (ImagePart(picture(1), "image/png"), QUESTION))
+    for name in ("base", "lora"):
+        far = OpenAIChat(ModelEntry("far", "openai", url=address, model=name))
+        here, there = (model.score((message,), "the red cube") for model in (models.model(name), far))
+        assert [token.text for token in there] == [token.text for token in here]
+        assert [token.logprob for token in there] == pytest.approx([token.logprob for token in here], abs=1e-4)
+    begun = [*looking(), {"role": "assistant", "content": "the red cube"}]
+    for more in ({"prompt_logprobs": 2}, {"prompt_logprobs": -1}):
+        with pytest.raises(openai.BadRequestError, match="prompt_logprobs"):
+            ask(client, messages=begun, extra_body=more)
+    with pytest.raises(openai.BadRequestError, match="prompt_logprobs"):
+        ask(client, messages=begun, stream=True, extra_body={"prompt_logprobs": 0})

@@ -106,7 +106,7 @@ def test_images_settings_and_grammars_arrive(client, speakers):
         {"extra_body": {"top_k": 5}},
         {"extra_body": {"min_p": 0.1}},
         {"extra_body": {"guided_choice": ["a"]}},
-        {"extra_body": {"prompt_logprobs": 0}},
+        {"extra_body": {"prompt_logprobs": 0}},  # nothing is begun
         {"extra_body": {"continue_final_message": True}},
         {"extra_body": {"nobody_knows_this": 1}},
         {"stop": "x"},

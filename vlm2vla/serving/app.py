@@ -29,7 +29,7 @@ from vlm2vla.errors import (
     NotFoundError,
     VLM2VLAError,
 )
-from vlm2vla.serving.wire import ChatRequest, chunk, completion, logprob, trouble, usage
+from vlm2vla.serving.wire import ChatRequest, chunk, completion, logprob, prompt_logprobs, trouble, usage
 from vlm2vla.vlm.chat import ChatModel, Token
 
 log = logging.getLogger(__name__)
@@ -163,13 +163,17 @@ class _Service:
                 raise NotFoundError(f"no model {request.model!r} is served here; there is {', '.join(self.names)}")
             sampling, messages = await run_in_threadpool(request.sampling), request.conversation()
             model = await run_in_threadpool(self._open, request.model)
+            scored: dict[str, Any] = {}
+            if request.prompt_logprobs is not None:
+                begun = await run_in_threadpool(model.score, messages[:-1], messages[-1].text)
+                scored = {"prompt_logprobs": prompt_logprobs(begun)}
             tokens = model.stream(messages, sampling, stopped=stopped)
             # The first token tells whether there is an answer at all, while a status can still say so.
             first = await run_in_threadpool(next, tokens, None)
             answer = _Answer(request, _after(first, tokens), stopped)
             if request.stream:
                 return StreamingResponse(answer.events(), media_type="text/event-stream")
-            return JSONResponse(await run_in_threadpool(answer.whole))
+            return JSONResponse(await run_in_threadpool(answer.whole) | scored)
         except VLM2VLAError as error:
             return JSONResponse(*_refusal(error))
         except Exception as error:

@@ -111,6 +111,7 @@ class ChatRequest(BaseModel):
     stream_options: dict[str, Any] | None = None
     logprobs: bool | None = False
     top_logprobs: int | None = Field(None, ge=0, le=20)
+    prompt_logprobs: int | None = None
     structured_outputs: Structured | None = None
     response_format: ResponseFormat | None = None
 
@@ -140,6 +141,8 @@ class ChatRequest(BaseModel):
                 continue
             hint = "use structured_outputs or response_format" if name.startswith("guided_") else "leave it out"
             raise ConfigError(f"{name}={json.dumps(value)[:80]} is not served here; {hint}")
+        if self.prompt_logprobs is not None and (self.prompt_logprobs or self.stream or not begun):
+            raise ConfigError("prompt_logprobs is served as 0, without a stream, of an answer that was begun")
 
     def conversation(self) -> list[Message]:
         """The messages.
@@ -215,6 +218,12 @@ def completion(
         "choices": [choice],
         "usage": usage(len(tokens)),
     }
+
+
+def prompt_logprobs(tokens: Sequence[Token]) -> list[dict[str, Any] | None]:
+    """As vLLM tells them, of the begun answer alone: None for all before it, then {place: ...} of each token."""
+    told = ({"logprob": logprob(token)["logprob"], "rank": None, "decoded_token": token.text} for token in tokens)
+    return [None, *({str(place): row} for place, row in enumerate(told))]
 
 
 def usage(written: int) -> dict[str, int]:

@@ -73,7 +73,7 @@ class OpenAIChat:
         yield from _watched(lambda: self._create(**wanted, stream=True), _tokens, stopped, self._timeout)
 
     def score(self, messages: Sequence[Message], answer: str) -> tuple[Token, ...]:
-        """See `ChatModel.score`; through `prompt_logprobs`, which vLLM has.
+        """See `ChatModel.score`; through `prompt_logprobs`, which vLLM and our own server have.
 
         Raises:
             ModelError: The server does not tell.
