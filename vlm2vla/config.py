@@ -239,7 +239,7 @@ class ToldConfig:
     """What the policies `replay` and `typed` are told."""
 
     episode: str = ""
-    """replay: id of an annotated episode, as the queue of the Annotate tab and `rollout --keep` name it."""
+    """replay: id of an episode, as the queue of the Annotate tab and `rollout --keep` name it."""
     say: str = ""
     """typed: action language, one chunk after the other, such as "move forward 4 cm; close the gripper"."""
     say_file: Path | None = None

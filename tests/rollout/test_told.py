@@ -2,14 +2,17 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from vlm2vla.cli import main
 from vlm2vla.config import ToldConfig, TrialsConfig
 from vlm2vla.errors import ConfigError, NotFoundError
+from vlm2vla.pipeline.store import open_store, register
 from vlm2vla.rollout.told import Told, texts_of
 from vlm2vla.rollout.trials import run_trials
 from vlm2vla.trajectories import EpisodeIndex
+from vlm2vla.workspace import Workspace
 
 
 def test_motions_are_told_apart_by_semicolons_or_lines(tmp_path):
@@ -81,3 +84,18 @@ def test_a_rollout_is_driven_again_from_its_words(workspace):
     before, after = first.rows[0], again.rows[0]
     assert (after.actions, after.simulated_s) == (before.actions, before.simulated_s)
     assert EpisodeIndex(workspace).ids() == [episode_id]  # the same numbers are the same episode
+
+
+@pytest.mark.slow
+def test_an_episode_that_nobody_annotated_is_driven_from_its_numbers(workspace, tmp_path):
+    run_trials(TrialsConfig(trials=1, workers=1, keep=True), workspace)
+    (episode,) = EpisodeIndex(workspace).episodes()
+    bare = Workspace.open(tmp_path / "bare")
+    EpisodeIndex(bare).add([episode])
+    register(EpisodeIndex(bare), open_store(bare))
+    config = TrialsConfig(policy="replay", trials=1, workers=1, keep=True)
+    report = run_trials(config, bare, told=ToldConfig(episode=episode.id))
+    assert report.errors == ()
+    assert report.rows[0].words["chunks"] > 1
+    again = max(EpisodeIndex(bare).episodes(), key=lambda each: each.id != episode.id)
+    assert np.abs(again.states[-1, :3] - episode.states[-1, :3]).max() < 0.04  # metres: the words round to half a cm

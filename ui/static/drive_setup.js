@@ -108,8 +108,8 @@ export function makeSetup() {
 
 async function loadEpisodes(select) {
   const answer = await get("/drive/episodes");
-  fill(select, (answer.episodes || []).map((each) => h("option", { value: each.id }, `${each.instruction} (${each.id.slice(-6)})`)));
-  if (!select.options.length) fill(select, h("option", { value: "" }, "no annotated episode of this robot"));
+  fill(select, (answer.episodes || []).map((each) => h("option", { value: each.id }, `${each.instruction} (${each.id.slice(-6)}${each.annotated ? "" : ", not annotated"})`)));
+  if (!select.options.length) fill(select, h("option", { value: "" }, "no episode of this robot"));
   choice.episode = select.value;
 }
 

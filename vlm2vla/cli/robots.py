@@ -50,7 +50,7 @@ def rollout(
 ) -> Done:
     """Drive tasks in closed loop, headless, and judge them by the simulator's truth.
 
-    Besides the expert and models, --policy can be replay (of an annotated episode, --episode ID) or typed (action
+    Besides the expert and models, --policy can be replay (of an episode, --episode ID) or typed (action
     language, --say "move forward 4 cm; close the gripper" or --say-file FILE); these do not look.
     """
     from vlm2vla.rollout.trials import run_trials

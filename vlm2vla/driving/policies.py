@@ -12,7 +12,7 @@ from vlm2vla.embodiment import STRETCH_RE1
 from vlm2vla.errors import ConfigError, NotFoundError
 from vlm2vla.policy import Driving, Policy, ReplayPolicy, TypedPolicy, Verdict, Verifier
 from vlm2vla.robot import Observation
-from vlm2vla.rollout.told import OneByOne
+from vlm2vla.rollout.told import OneByOne, words_of
 from vlm2vla.trajectories import EpisodeIndex
 from vlm2vla.workspace import Workspace
 
@@ -116,17 +116,13 @@ class Policies:
         raise NotFoundError(f"no policy {name!r}; {did_you_mean(name, [choice.name for choice in choices])}")
 
     def episodes(self) -> list[JSON]:
-        """Annotated episodes that a Stretch can replay."""
-        index, store = EpisodeIndex(self._workspace), self._open_store()
-        rows = []
-        for episode_id in index.ids():
-            if len(rows) >= MAX_EPISODES:
-                break
-            if store.head(episode_id) is not None:
-                episode = index.get(episode_id)
-                if episode.embodiment.name == STRETCH_RE1.name:
-                    rows.append({"id": episode_id, "instruction": episode.instruction})
-        return rows
+        """Episodes that a Stretch can replay; of annotated ones the words are those of the annotation."""
+        store = self._open_store()
+        found = [row for row in EpisodeIndex(self._workspace).summaries() if row.embodiment == STRETCH_RE1.name]
+        return [
+            {"id": row.id, "instruction": row.instruction, "annotated": store.head(row.id) is not None}
+            for row in found[:MAX_EPISODES]
+        ]
 
     def _open_store(self) -> AnnotationStore:
         self._store = self._store or AnnotationStore.open(self._workspace.database_url)
@@ -134,18 +130,18 @@ class Policies:
 
     def _replay(self) -> PolicyChoice:
         def make(wish: Wish) -> tuple[Policy, Verifier]:
-            head = self._open_store().head(wish.episode) if wish.episode else None
-            if head is None:
-                raise NotFoundError("choose an annotated episode to replay")
-            embodiment = EpisodeIndex(self._workspace).get(wish.episode).embodiment
+            if not wish.episode:
+                raise NotFoundError("choose an episode to replay")
+            index = EpisodeIndex(self._workspace)
+            embodiment = index.get(wish.episode).embodiment
             if embodiment.name != wish.connected.robot.embodiment.name:
                 raise ConfigError(f"{wish.episode} was recorded on {embodiment.title}; its numbers fit no other robot")
-            return ReplayPolicy(head.annotated), OneByOne()
+            return ReplayPolicy(words_of(wish.episode, self._open_store(), index)), OneByOne()
 
         return PolicyChoice(
             "replay",
             "replay of an episode",
-            "Drives what an annotation says, subtask by subtask, without looking.",
+            "Drives what an annotation says (what the numbers say, where there is none), without looking.",
             make,
             needs=("episode",),
         )

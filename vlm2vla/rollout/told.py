@@ -1,4 +1,4 @@
-"""Policies that are told what to do beforehand: an annotated episode to replay, or action language somebody wrote.
+"""Policies that are told what to do beforehand: an episode to replay, or action language somebody wrote.
 
 What was told is read before anything moves. Neither policy looks: the robot does what the words say, within the
 safety rules, and whether that did the task is for the simulator's truth to say.
@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
+from vlm2vla.annotation.kinematic import KinematicAnnotator
 from vlm2vla.annotation.store import AnnotationStore
 from vlm2vla.config import ToldConfig
 from vlm2vla.embodiment import Embodiment
-from vlm2vla.errors import ActionParseError, ConfigError, NotFoundError
+from vlm2vla.errors import ActionParseError, ConfigError
 from vlm2vla.policy import Driving, Policy, ReplayPolicy, TypedPolicy, Verdict, Verifier
 from vlm2vla.policy.typed import read_typed
 from vlm2vla.robot import Observation
@@ -32,13 +33,16 @@ class Told:
 
     Raises:
         ConfigError: Something is missing, cannot be read, or is not action language.
-        NotFoundError: No such episode, or nobody annotated it.
+        NotFoundError: No such episode.
     """
 
     def __init__(self, policy: str, config: ToldConfig, workspace: Workspace):
         config.check(policy)
-        self.episode = _annotated(config.episode, workspace) if policy == REPLAY else None
-        self.robot = EpisodeIndex(workspace).get(config.episode).embodiment.name if self.episode else ""
+        self.episode, self.robot = None, ""
+        if policy == REPLAY:
+            index = EpisodeIndex(workspace)
+            self.robot = index.get(config.episode).embodiment.name
+            self.episode = words_of(config.episode, AnnotationStore.open(workspace.database_url), index)
         self.texts = () if self.episode else texts_of(config)
 
     @property
@@ -114,11 +118,11 @@ def _lines(file: Path) -> Mapping[int, str]:
     return {number: line.strip() for number, line in enumerate(lines, 1) if not line.lstrip().startswith("#")}
 
 
-def _annotated(episode: str, workspace: Workspace) -> AnnotatedEpisode:
-    head = AnnotationStore.open(workspace.database_url).head(episode)
-    if head is None:
-        known = episode in EpisodeIndex(workspace)
-        raise NotFoundError(
-            f"{episode} has no annotation yet: vlm2vla annotate" if known else f"no episode {episode!r}"
-        )
-    return head.annotated
+def words_of(episode: str, store: AnnotationStore, index: EpisodeIndex) -> AnnotatedEpisode:
+    """What is said in a replay: the annotation of an episode, or where there is none, what its numbers say.
+
+    Raises:
+        NotFoundError: No such episode.
+    """
+    head = store.head(episode)
+    return head.annotated if head else KinematicAnnotator(recorded=True).annotate(index.get(episode))
