@@ -18,6 +18,20 @@ def test_rows_over_one_picture_are_a_group(rows_folder):
     assert len(alone.train) == 48
 
 
+def test_rows_without_a_picture_are_groups_without_pictures(tmp_path):
+    folder = write_rows(tmp_path / "set")
+    texts = [
+        row | {"id": f"text/{n}", "kind": "vqa", "file_names": [], "episode_id": f"text-{n}"}
+        for n, row in enumerate(load_rows(folder)[:25])
+    ]
+    save_rows(folder, [*load_rows(folder), *texts])
+    data = read_data([folder], Mixture(held_out=0.0), grouped=True)
+    bare = [group for group in data.train if not group.images]
+    assert sorted(row.id for group in bare for row in group.rows) == sorted(row["id"] for row in texts)
+    assert max(len(group.rows) for group in bare) == 10
+    assert {len(group.images) for group in data.train if group.kind != "vqa"} == {1}
+
+
 def test_one_rotten_sample_is_left_out_and_named(tmp_path):
     folder = write_rows(tmp_path / "set")
     (folder / "images/3-0.png").write_bytes(b"no picture at all")

@@ -100,7 +100,7 @@ def read_data(folders: Sequence[Path], mixture: Mixture, *, grouped: bool, seed:
             raise TrainingError(f"{folder} holds no training rows ({ROWS})")
         checked = _checked_before(folder)
         known = len(checked)
-        kept: dict[tuple[str, ...], list[tuple[str, str, Row]]] = {}
+        kept: dict[tuple[tuple[str, ...], int], list[tuple[str, str, Row]]] = {}
         for number, row in enumerate(rows, 1):
             total += 1
             names, reason, made = _row(row, folder, checked)
@@ -108,7 +108,8 @@ def read_data(folders: Sequence[Path], mixture: Mixture, *, grouped: bool, seed:
                 left_out[reason] += 1
                 problems.append(f"{folder.name}/{ROWS}, line {number}: {reason}")
             else:
-                kept.setdefault((*names, "" if names else str(number // MOST_ROWS)), []).append(made)
+                # Rows without a picture have nothing in common: any few that stand together.
+                kept.setdefault((names, 0 if names else number // MOST_ROWS), []).append(made)
         groups += _groups(kept, folder, grouped)
         if len(checked) > known:
             _remember_checked(folder, checked)
@@ -262,10 +263,10 @@ def _picture_fault(path: Path) -> str:
     return ""
 
 
-def _groups(kept: Mapping[tuple[str, ...], list], folder: Path, grouped: bool) -> Iterator[Group]:
+def _groups(kept: Mapping[tuple[tuple[str, ...], int], list], folder: Path, grouped: bool) -> Iterator[Group]:
     most = MOST_ROWS if grouped else 1
-    for names, made in kept.items():
-        images = tuple(folder / name for name in names if name)
+    for (names, _), made in kept.items():
+        images = tuple(folder / name for name in names)
         for kind in KINDS:
             rows = [(source, row) for of, source, row in made if of == kind]
             for first in range(0, len(rows), most):
