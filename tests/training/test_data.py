@@ -29,7 +29,6 @@ def test_rows_without_a_picture_are_groups_without_pictures(tmp_path):
     bare = [group for group in data.train if not group.images]
     assert sorted(row.id for group in bare for row in group.rows) == sorted(row["id"] for row in texts)
     assert max(len(group.rows) for group in bare) == 10
-    assert {len(group.images) for group in data.train if group.kind != "vqa"} == {1}
 
 
 def test_one_rotten_sample_is_left_out_and_named(tmp_path):
