@@ -2,10 +2,12 @@
 
 import threading
 
+import numpy as np
 import pytest
 
 from tests.driving.conftest import ANNA, POLICIES, Desk, until
 from vlm2vla.driving import DriveService
+from vlm2vla.driving.history import rebuild
 from vlm2vla.errors import ConfigError, RobotError
 from vlm2vla.robot.link import RobotServer, RobotServerConfig, RobotSetup, make_keys
 from vlm2vla.robot.scripted import ScriptedRobot
@@ -60,6 +62,18 @@ def test_a_run_over_the_link_is_stopped_and_another_one_begins(served):
     assert served.ended().end == "finished"
     assert served.robot.observe().ee[1] == 0.0  # y counts from where the run began
     assert served.service.history.run(run.plan.id).info()["steps"] > 1
+
+
+def test_a_run_over_the_link_is_recorded_while_the_robot_moves(served):
+    opened(served)
+    run = served.start("far")  # 12 cm at 5 cm/s: 2.4 s of motion in three actions
+    assert served.ended().end == "finished"
+    episode = rebuild(served.service.history.run(run.plan.id)).episode()
+    assert episode.rate_hz == 5.0
+    assert len(episode) > 5  # 12 on a computer that has time; one per action would be 4
+    heights = episode.states[:, 2]
+    assert (np.diff(heights) >= -1e-6).all()
+    assert heights[-1] - heights[0] == pytest.approx(0.12, abs=0.005)
 
 
 def test_the_hand_stays_above_the_table_that_the_robots_side_knows(served):

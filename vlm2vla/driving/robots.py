@@ -63,6 +63,8 @@ class Connected:
         glance: Where it is, without pictures and without asking another computer; None when nobody has looked yet.
         stage: What is in the simulator; None for any other robot.
         titles: Titles of cameras by name.
+        watchable: It can be looked at while it moves, which disturbs nobody: `Reins` does that. (A simulated one says
+            itself when it has moved so far, see `sample`.)
     """
 
     id: str
@@ -72,11 +74,12 @@ class Connected:
     glance: Callable[[], Observation | None]
     stage: Stage | None = None
     titles: Mapping[str, str] = field(default_factory=dict)
+    watchable: bool = False
 
     def sample(self, call: Callable[[Observation], None]) -> Callable[[], None]:
-        """Have `call` look at the robot while it moves, at 5 Hz of its time; returns how to end that.
+        """Have `call` look at the simulated robot while it moves, at 5 Hz of its time; returns how to end that.
 
-        Only a simulated robot can be looked at in mid-motion without disturbing anybody; for others nothing happens.
+        For any other robot nothing happens.
         """
         if self.stage is None:
             return lambda: None
@@ -85,8 +88,8 @@ class Connected:
 
     @property
     def rate_hz(self) -> float:
-        """Rate of those samples; 0 where there are none."""
-        return 1 / SAMPLE_S if self.stage else 0.0
+        """Rate of samples in mid-motion; 0 where there are none."""
+        return 1 / SAMPLE_S if self.stage or self.watchable else 0.0
 
     def close(self) -> None:
         """Stop and let go."""
@@ -233,10 +236,10 @@ def open_link(wish: JSON, keys: Path, operator: str) -> Connected:
     except RobotError:
         robot.close()
         raise
-    return connect(robot, tuple(seen.images))
+    return connect(robot, tuple(seen.images), watchable=True)
 
 
-def connect(robot: Robot, cameras: tuple[str, ...], robot_id: str = "link") -> Connected:
+def connect(robot: Robot, cameras: tuple[str, ...], robot_id: str = "link", *, watchable: bool = False) -> Connected:
     """Any other robot: its live pictures are its observations."""
     lock, unseen, seen = threading.Lock(), {}, deque[tuple[Observation, float]](maxlen=1)
 
@@ -249,7 +252,7 @@ def connect(robot: Robot, cameras: tuple[str, ...], robot_id: str = "link") -> C
 
     eyes = Eyes(look, None, cameras)
     rules = Rules(robot.embodiment, keep_out=tables(getattr(robot, "table_height_m", None)))
-    return Connected(robot_id, robot, eyes, rules, lambda: seen[0][0] if seen else None)
+    return Connected(robot_id, robot, eyes, rules, lambda: seen[0][0] if seen else None, watchable=watchable)
 
 
 def _rules(robot: Robot, scene: "Scene") -> Rules:

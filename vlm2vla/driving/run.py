@@ -14,7 +14,7 @@ from vlm2vla.driving.gate import APPROVAL_S, VETO_S, Mode, PersonGate
 from vlm2vla.driving.journal import Journal, now_iso
 from vlm2vla.driving.policies import PolicyChoice, Wish
 from vlm2vla.driving.reins import Reins
-from vlm2vla.driving.robots import Connected
+from vlm2vla.driving.robots import SAMPLE_S, Connected
 from vlm2vla.driving.telling import Teller
 from vlm2vla.driving.typing_line import TypingLine
 from vlm2vla.driving.words import driving_view
@@ -74,7 +74,7 @@ class Run:
         veto_s: float = VETO_S,
     ):
         self.plan, self.connected, self.events = plan, connected, events
-        self.reins = Reins(connected.robot)
+        self.reins = Reins(connected.robot, self._sampled if connected.watchable else None, SAMPLE_S)
         self.line = TypingLine(self.reins.stopped, self._show)
         self.policy, self._verifier = plan.choice.make(Wish(connected, plan.instruction, self.line, plan.episode))
         self.gate = PersonGate(
