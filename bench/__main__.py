@@ -2,7 +2,7 @@
 
 import sys
 
-from bench import fuzz, labels, link, models, policy, rlds, store, studio, training
+from bench import fuzz, labels, link, models, policy, rlds, rollouts, store, studio, training
 
 BENCHES = {
     "rlds": rlds.main,
@@ -11,6 +11,7 @@ BENCHES = {
     "studio": studio.main,
     "fuzz": fuzz.main,
     "link": link.main,
+    "rollouts": rollouts.main,
     "models": models.main,
     "policy": policy.main,
     "training": training.main,
