@@ -186,10 +186,14 @@ class PolicyConfig:
     """Equal seeds give equal words on one machine."""
     max_rows: int = 3
     """Carry out only this many rows before looking again; 0 takes the whole chunk, as the paper does."""
+    back_after: int = 2
+    """After so many cycles in a row that should have finished a subtask and did not, the one before it is taken up
+    again (at the first one, all are written anew): a miss is not tried for ever from where it cannot succeed. 0: never,
+    as in the paper."""
 
     def __post_init__(self):
-        if self.retries < 0 or self.max_rows < 0:
-            raise ConfigError("retries and max_rows cannot be negative")
+        if min(self.retries, self.max_rows, self.back_after) < 0:
+            raise ConfigError("retries, max_rows and back_after cannot be negative")
         temperatures = (self.temperature_subtasks, self.temperature_plan or 0.0, self.temperature_chunk)
         if min(temperatures) < 0 or not 0 < self.top_p <= 1:
             raise ConfigError("temperatures cannot be negative, and top_p must be above 0 and at most 1")

@@ -212,8 +212,8 @@ def test_kinematic_verdicts(seen):
     assert "5.0 cm" in verifier.verify(DRIVING.heading(far), seen, seen).reason
 
 
-@pytest.mark.parametrize(("opening", "done"), [(0.0, False), (0.3, True)])
-def test_fingers_that_closed_on_nothing_are_seen(seen, opening, done):
+@pytest.mark.parametrize(("opening", "done"), [(0.0, False), (0.3, True), (1.0, False)])
+def test_fingers_that_closed_on_nothing_or_not_at_all_are_seen(seen, opening, done):
     from dataclasses import replace
 
     goal = seen.ee.copy()

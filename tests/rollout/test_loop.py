@@ -80,6 +80,40 @@ def test_a_wrong_verdict_repeats_the_subtask(robot):
     assert [event.driving.subtask for event in of(events, SubtaskJudged)][:2] == ["Grasp the cube"] * 2
 
 
+class GoesBack(ScriptedPolicy):
+    """Is taken back after two cycles in vain, and knows how often it was asked for subtasks."""
+
+    back_after, decomposed = 2, 0
+
+    def subtasks(self, driving, observation):
+        self.decomposed += 1
+        yield from super().subtasks(driving, observation)
+
+
+def test_what_cannot_be_finished_is_not_tried_for_ever_the_subtask_before_is_taken_up_again(robot):
+    policy = GoesBack(("Grasp the cube", "Lift the cube"), [GRASP] * 9)
+    verdicts = (True, False, False, True, False, True, True)
+    events, _ = run(robot, policy=policy, verdicts=verdicts)
+    assert [event.driving.index for event in of(events, SubtaskJudged)] == [0, 1, 1, 0, 1, 1]
+    assert (events[-1].end, policy.decomposed) == ("finished", 1)
+
+
+def test_at_the_first_subtask_all_of_them_are_written_anew(robot):
+    policy = GoesBack(("Grasp the cube", "Lift the cube"), [LIFT] * 9)
+    events, _ = run(robot, policy=policy, verdicts=(False, False, False, True, True))
+    assert policy.decomposed == 2
+    assert [event.driving.cycle for event in of(events, SubtaskJudged)] == [0, 1, 2, 3, 4]
+    assert events[-1].end == "finished"
+
+
+def test_a_chunk_that_goes_on_is_not_in_vain(robot):
+    one = Script("move forward", ("[[0.5, 0.0, 0.0, 1]]",))
+    policy = LooksAgain(("Reach", "Lift"), [one] * 9)
+    policy.back_after = 1
+    events, _ = run(robot, policy=policy)
+    assert [event.driving.index for event in of(events, SubtaskJudged)] == [0, 0, 1]
+
+
 class LooksAgain(ScriptedPolicy):
     """Carries out one row of two, then looks again."""
 

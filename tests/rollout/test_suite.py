@@ -28,7 +28,7 @@ def test_what_shapes_results_has_a_folder_of_its_own(workspace):
 
 def test_settings_that_came_later_leave_folders_of_earlier_suites_where_they_are(workspace):
     usual = open_suite(SuiteConfig(), workspace)
-    shaping = ("suite", "verifier", "robot", "max_cycles", "max_rows", "parse", "subtasks", "plans")
+    shaping = ("suite", "verifier", "robot", "max_cycles", "max_rows", "back_after", "parse", "subtasks", "plans")
     assert set(read_about(usual.folder)) == set(shaping)
     hotter = open_suite(SuiteConfig(temperature_subtasks=1.0), workspace)
     assert read_about(hotter.folder) == read_about(usual.folder) | {"temperature_subtasks": 1.0}

@@ -111,6 +111,8 @@ class SuiteConfig:
     """Cycles of a model before a trial ends as a failure."""
     max_rows: int = PolicyConfig.max_rows
     """Rows of a chunk that a model carries out before it looks again; 0 takes the whole chunk."""
+    back_after: int = PolicyConfig.back_after
+    """Cycles in vain after which the subtask before is taken up again; 0: never, as in the paper."""
     parse: Literal["none", "retry", "grammar"] = "retry"
     """What keeps chunks parsable."""
     subtasks: bool = True

@@ -129,6 +129,9 @@ class Driving:
 class Policy(Protocol):
     """Writes subtasks, plans and chunks.
 
+    One that has an attribute `back_after` above 0 is taken back to the subtask before, after so many cycles in a row
+    that should have finished one and did not.
+
     Attributes:
         name: For people and for the trace.
     """

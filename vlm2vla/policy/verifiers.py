@@ -26,6 +26,8 @@ ARRIVED_M = 0.02
 TURNED_RAD = 0.1
 # Fingers that closed further than this hold nothing, share of the full opening.
 EMPTY = 0.08
+# Fingers that are as wide as this have not closed at all.
+_WIDE = 0.95
 _OPEN_FROM = 0.5
 
 
@@ -98,6 +100,8 @@ class KinematicVerifier:
         if driving.goal[6] >= _OPEN_FROM:
             done = opening >= _OPEN_FROM
             return Verdict(done, "there, with the gripper open" if done else "there, but the gripper is not open")
+        if opening > _WIDE:  # the chunk ended before its last row
+            return Verdict(False, "there, but the fingers have not closed")
         if opening < EMPTY:
             return Verdict(False, "there, but the fingers closed on nothing")
         return Verdict(True, "there, with something between the fingers")

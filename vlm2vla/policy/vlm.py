@@ -58,6 +58,7 @@ class VLMPolicy:
     Attributes:
         name: Of the model.
         written: Chunks that the model wrote, and how many of them did not parse, before any help: first tries only.
+        back_after: See `PolicyConfig`; 0 where the task itself is the only subtask.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class VLMPolicy:
         self.written = {"chunks": 0, "unparsable": 0}
         self._model, self._embodiment, self._config = model, embodiment, config or PolicyConfig()
         self._stopped = stopped
+        self.back_after = self._config.back_after if self._config.subtasks else 0
         self._form: ActionForm = make_form(
             LanguageConfig(form=self._config.form, resolution_cm=self._config.resolution_cm)
         )

@@ -134,19 +134,38 @@ class _Run:
         self.observation: Observation | None = None
         self.began: Observation | None = None  # what the current subtask began with
         self._acted: deque[float] = deque(maxlen=64)  # robot time of the last actions
+        self._in_vain = 0  # cycles in a row that should have finished the subtask, and did not
 
     def task(self) -> Iterator[Event]:
         """The whole task."""
         self.check_stopped()
         self.observation = yield from self.look()
-        ready = yield from self.said(self.policy.subtasks(self.driving, self.observation), SubtasksReady)
-        if not ready.texts:
-            raise _Over("gave up", "the policy wrote no subtask")
-        self.driving = Driving(self.driving.instruction, tuple(ready.texts))
+        yield from self.decompose()
         while self.driving.subtask:
             if self.driving.cycle >= self.config.max_cycles:
                 raise _Over("out of cycles", f"not done after {self.config.max_cycles} cycles")
             yield from self.cycle()
+            if 0 < getattr(self.policy, "back_after", 0) <= self._in_vain:
+                yield from self.step_back()
+
+    def decompose(self) -> Iterator[Event]:
+        """Have the subtasks written, from what is seen now."""
+        ready = yield from self.said(self.policy.subtasks(self.driving, self.observation), SubtasksReady)
+        if not ready.texts:
+            raise _Over("gave up", "the policy wrote no subtask")
+        self.driving = Driving(self.driving.instruction, tuple(ready.texts), cycle=self.driving.cycle)
+
+    def step_back(self) -> Iterator[Event]:
+        """Take up the subtask before the one that cannot be finished: it was not done after all.
+
+        There is none before the first one: then all of them are written anew.
+        """
+        self.began, self._in_vain = None, 0
+        if self.driving.index:
+            self.driving = replace(self.driving, index=self.driving.index - 1)
+        else:
+            yield from self.look_again()
+            yield from self.decompose()
 
     def cycle(self) -> Iterator[Event]:
         """Plan, chunk, approval, rows, verdict."""
@@ -174,12 +193,13 @@ class _Run:
         else:
             verdict = self.verifier.verify(self.driving, self.began, self.observation)
         yield SubtaskJudged(self.driving, verdict)
+        self._in_vain = 0 if verdict.done or chunk.later else self._in_vain + 1
         self.began = None if verdict.done else self.began
         self.driving = self.driving.next_cycle(verdict.done)
 
     def go_on_from(self, said: Driving | None) -> None:
         """The next cycle after a chunk that was not carried out: what a person said instead, or the same again."""
-        following = self.driving.next_cycle(False)
+        following, self._in_vain = self.driving.next_cycle(False), 0
         if said is None:
             self.driving = following
             return

@@ -98,7 +98,7 @@ def open_suite(config: SuiteConfig, workspace: Workspace) -> Lines:
     Raises:
         EvaluationError: The folder is damaged.
     """
-    shaping = ("suite", "verifier", "robot", "max_cycles", "max_rows", "parse", "subtasks", "plans")
+    shaping = ("suite", "verifier", "robot", "max_cycles", "max_rows", "back_after", "parse", "subtasks", "plans")
     about = {name: getattr(config, name) for name in shaping}
     # Came later: suites that were driven before hold what is usual, without saying so.
     about |= {name: getattr(config, name) for name in _LATER if getattr(config, name) != getattr(SuiteConfig, name)}
@@ -160,6 +160,7 @@ def _drive_piece(config: SuiteConfig, jobs: Sequence[Job], root: Path) -> list[d
         subtasks=config.subtasks,
         plans=config.plans,
         max_rows=config.max_rows,
+        back_after=config.back_after,
         temperature_subtasks=config.temperature_subtasks,
     )
     rows = drive_seeds(trials, [job.seed for job in jobs], Workspace(root), policy=policy)

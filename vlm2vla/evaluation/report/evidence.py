@@ -20,7 +20,7 @@ from vlm2vla.evaluation.suite import EXPERT, newest
 ROWS = "rows.jsonl"
 MAIN_SET = "tabletop"
 """Our own held-out set: what retention is told of where several sets were asked."""
-_SETTINGS = ("verifier", "max_cycles", "max_rows", "parse", "subtasks", "plans", "temperature_subtasks")
+_SETTINGS = ("verifier", "max_cycles", "max_rows", "back_after", "parse", "subtasks", "plans", "temperature_subtasks")
 _USUAL_SUITE, _USUAL_ROBOT = "paper", "simulated"
 _PATTERNS = {
     "vqa": "*/report*.json",
