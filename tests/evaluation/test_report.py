@@ -250,6 +250,17 @@ def test_a_claim_that_is_wrong_did_not_come_out(tmp_path):
     assert words.places == ("rollouts/paper-1/run.json",)
 
 
+def test_variants_are_compared_over_their_seeds_without_a_plain_one_that_was_trained_otherwise(tmp_path):
+    shares = {"lora": 1.0} | {f"lora-s{n}": 0.2 for n in (1, 2, 3)} | {f"lora-tokens-s{n}": 0.8 for n in (1, 2, 3)}
+    drive(tmp_path, "paper-1", USUAL, shares, trials=20)
+    found = {claim.text: claim for claim in claims_of(collect([tmp_path]))}
+    words = next(claim for text, claim in found.items() if text.startswith("Words generalise"))
+    assert words.verdict == "did not"
+    assert "means over 3 and 3 trainings" in words.here
+    translated = next(claim for text, claim in found.items() if text.startswith("It follows instructions"))
+    assert translated.here.startswith("100%")
+
+
 def test_another_harness_has_a_section_of_its_own(results, tmp_path):
     share = {"value": 0.75, "low": 0.4, "high": 0.9, "questions": 8}
     kept = {"raw": {"value": 0.9, "low": 0.7, "high": 1.1}, "questions": 8, "lost": 2, "won": 1, "p": 1.0}

@@ -14,7 +14,7 @@ from vlm2vla.evaluation.report.evidence import collect
 from vlm2vla.evaluation.report.measured import measured, regrade
 from vlm2vla.evaluation.report.sweeps import swept
 from vlm2vla.evaluation.report.trained import trained
-from vlm2vla.evaluation.report.variants import Variant, equality, variant_of, variants_of
+from vlm2vla.evaluation.report.variants import Variant, equality, trainings, variant_of, variants_of
 from vlm2vla.evaluation.statistics import Interval
 from vlm2vla.evaluation.vqa import evaluate
 from vlm2vla.vlm.identity import identity
@@ -49,6 +49,13 @@ def section(text: str, title: str) -> str:
 
 def lines(text: str, beginning: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith(beginning)]
+
+
+def test_enough_seeds_stand_for_a_variant_without_its_plain_name():
+    names = ("base", "lora", "lora-s1", "lora-s2", "lora-s3", "full", "full-s2", "lora-tokens-s1")
+    assert trainings(names, "lora") == ("lora-s1", "lora-s2", "lora-s3")
+    assert trainings(names, "full") == ("full", "full-s2")
+    assert trainings(names, "full-tokens") == ()
 
 
 def test_variants_are_told_over_their_seeds_from_stored_results_alone(results, tmp_path):

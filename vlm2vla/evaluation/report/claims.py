@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vlm2vla.evaluation.report.evidence import Evidence, Suite
+from vlm2vla.evaluation.report.measured import Graded
+from vlm2vla.evaluation.report.variants import trainings
+from vlm2vla.evaluation.retention import kept_more
 from vlm2vla.evaluation.statistics import wilson
-from vlm2vla.evaluation.suite import IN_DISTRIBUTION, OUT_OF_DISTRIBUTION, cell, pair
+from vlm2vla.evaluation.suite import IN_DISTRIBUTION, OUT_OF_DISTRIBUTION, cell, pair, success_between
 
 Verdict = Literal["came out", "did not", "not shown"]
 MARGIN = 0.10
@@ -38,12 +41,20 @@ class Claim:
     places: tuple[str, ...] = ()
 
 
-def claims_of(evidence: Evidence) -> tuple[Claim, ...]:
-    """Every claim of the paper that could be measured here."""
+def claims_of(evidence: Evidence, graded: Graded | None = None) -> tuple[Claim, ...]:
+    """Every claim of the paper that could be measured here.
+
+    Claims about one model are about the one called "lora"; where two variants are compared and each has several
+    trainings of one recipe, those are compared.
+
+    Args:
+        evidence: What was measured.
+        graded: The comparison that retention is told of, with its grades.
+    """
     judges: tuple[Callable[[Evidence], Claim], ...] = (
         _kept,
         _kept_tokens,
-        _lora_forgets_less,
+        lambda found: _lora_forgets_less(found, graded),
         _words_generalise,
         _words_cost_nothing,
         _translated,
@@ -80,9 +91,14 @@ def _retention(evidence: Evidence, model: str, text: str, paper: str) -> Claim:
     return Claim(text, paper, here, verdict, (stored.place,))
 
 
-def _lora_forgets_less(evidence: Evidence) -> Claim:
+def _lora_forgets_less(evidence: Evidence, graded: Graded | None) -> Claim:
     text, paper = "LoRA forgets less than full fine-tuning on the same data", "not compared directly"
     stored = evidence.retention
+    first, second = (trainings(graded.tuned if graded else (), variant) for variant in (TUNED, FULL))
+    grades = [[graded.tuned[name] for name in names] for names in (first, second)] if graded else []
+    if len(first) > 1 < len(second) and (gap := kept_more(graded.base, *grades)):
+        here = f"keeps {_points(gap.value, gap.low, gap.high)} against full fine-tuning, {_seeds(first, second)}"
+        return Claim(text, paper, here, _side(gap.low, gap.high, 0.0), (stored.place,))
     pairs = stored.value.get("pairs", []) if stored else []
     row = next((each for each in pairs if (each["first"], each["second"]) == (TUNED, FULL)), None)
     if row is None:
@@ -113,6 +129,10 @@ def _difference(
     evidence: Evidence, first: str, second: str, families: tuple[str, ...], text: str, paper: str, line: float
 ) -> Claim:
     suite = evidence.paper
+    ones, others = (trainings(suite.models, name) if suite else () for name in (first, second))
+    if len(ones) > 1 < len(others) and (gap := success_between(suite.rows, ones, others, families)):
+        here = f"{_points(gap.value, gap.low, gap.high)}, {_seeds(ones, others)}"
+        return Claim(text, paper, here, _side(gap.low, gap.high, line), _places(suite, *ones, *others))
     found = pair(suite.rows, first, second, families) if suite and second else None
     if found is None:
         return Claim(text, paper, "not measured", "not shown")
@@ -190,6 +210,10 @@ def _own_verifier(evidence: Evidence) -> Claim:
         here += f"; balanced {scores['balanced']:.0%}"
     low, high = (None if share[key] is None else -share[key] for key in ("high", "low"))
     return Claim(text, "tried, not reliable", here, _side(low, high, -0.9), (stored.place,))
+
+
+def _seeds(first: tuple[str, ...], second: tuple[str, ...]) -> str:
+    return f"means over {len(first)} and {len(second)} trainings"
 
 
 def _side(low: float | None, high: float | None, line: float) -> Verdict:

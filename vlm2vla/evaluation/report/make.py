@@ -21,7 +21,7 @@ from vlm2vla.evaluation.report.evidence import Evidence, Suite, collect
 from vlm2vla.evaluation.report.gallery import galleries
 from vlm2vla.evaluation.report.html import to_html
 from vlm2vla.evaluation.report.markdown import figures_of, to_markdown
-from vlm2vla.evaluation.report.measured import Measured, measured, regrade
+from vlm2vla.evaluation.report.measured import Graded, Measured, measured, regrade
 from vlm2vla.evaluation.report.open_loop import actions_section
 from vlm2vla.evaluation.report.papers import paper_section
 from vlm2vla.evaluation.report.sweeps import SWEPT, models_section, sweeps_section, swept
@@ -64,8 +64,9 @@ def make_report(
     evidence = of_newest(collect([results, *further]))
     if evidence.empty:
         raise EvaluationError(f"nothing was measured yet in {results}: vlm2vla evaluate vqa, actions or rollouts first")
-    claims = claims_of(evidence)
-    document = _document(evidence, claims, config.examples, places)
+    graded = regrade(evidence.retention, evidence, places) if evidence.retention else None
+    claims = claims_of(evidence, graded)
+    document = _document(evidence, graded, claims, config.examples, places)
     out.mkdir(parents=True, exist_ok=True)
     _copy(evidence, out / RESULTS)
     for name, svg in figures_of(document).items():
@@ -77,10 +78,11 @@ def make_report(
     return ReportFiles(html, markdown, claims, _rollouts(evidence), _questions(evidence))
 
 
-def _document(evidence: Evidence, claims: tuple[Claim, ...], examples: int, places: tuple[Path, ...]) -> Document:
+def _document(
+    evidence: Evidence, graded: Graded | None, claims: tuple[Claim, ...], examples: int, places: tuple[Path, ...]
+) -> Document:
     runs, suite = trained(evidence.runs), evidence.paper
     training = {run.weights: run for run in runs if run.weights}
-    graded = regrade(evidence.retention, evidence, places) if evidence.retention else None
     models = measured(evidence, graded)
     variants = variants_of(models, graded, suite)
     compared = [stored for stored in evidence.vqa if stored.value["retention"]]

@@ -1,12 +1,12 @@
 """Retention of the variants, each trained with one or several seeds, beside their success. Pure.
 
-Models named `lora`, `lora-s1`, `lora-s2` are one variant trained with other seeds. Retention alone says little: a model
-that was hardly trained keeps everything. So it stands beside action success, and wherever success is not equal the
-comparison says so.
+Models named `lora`, `lora-s1`, `lora-s2` are one variant trained with other seeds (see `trainings`). Retention alone
+says little: a model that was hardly trained keeps everything. So it stands beside action success, and wherever success
+is not equal the comparison says so.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,11 +69,24 @@ def variant_of(name: str) -> str:
     return stem if stem in VARIANTS else ""
 
 
+def trainings(names: Iterable[str], variant: str) -> tuple[str, ...]:
+    """The models of a variant that stand for it: its further seeds where there are enough of them, else all there are.
+
+    With enough seeds of one recipe the plain name is free for a model that was trained otherwise, such as the one that
+    ships; it is told of by itself.
+    """
+    mine = [name for name in names if variant_of(name) == variant]
+    seeds = [name for name in mine if name != variant]
+    return tuple(seeds if len(seeds) >= ENOUGH_SEEDS else mine)
+
+
 def variants_of(models: Mapping[str, Measured], graded: Graded | None, suite: Suite | None) -> tuple[Variant, ...]:
     """The variants of which something was measured."""
     found = []
     for name in VARIANTS:
-        mine = tuple(each for each in models.values() if variant_of(each.name) == name)
+        measured = [each.name for each in models.values() if each.kept or each.driven]
+        chosen = trainings(measured, name) or trainings(models, name)
+        mine = tuple(each for each in models.values() if each.name in chosen)
         if any(each.kept or each.driven for each in mine):
             found.append(_variant(name, mine, graded, suite))
     return tuple(found)
