@@ -177,3 +177,16 @@ def test_closing_the_studio_ends_the_run_and_lets_go_of_the_robot(desk_for):
     assert desk.service.run.ended.reason == "the studio was closed"
     assert not desk.robot.status().ready
     desk.service.beat(ANNA)
+
+
+def test_a_recording_that_fails_in_mid_motion_leaves_a_still_robot():
+    robot = ScriptedRobot(speed_m_s=0.01)
+
+    def full_disk(observation):
+        raise OSError("no space left")
+
+    reins = Reins(robot, full_disk, 0.05)
+    with pytest.raises(OSError, match="no space"):
+        reins.act(np.array([0, 0, 0.04, 0, 0, 0, 1.0]))
+    assert not robot.status().moving
+    assert reins.halt()

@@ -73,12 +73,17 @@ class Reins:
         )
         motion.start()
         due = time.monotonic() + self._left_s
-        while motion.is_alive():
-            motion.join(max(0.0, due - time.monotonic()))
-            if motion.is_alive():
-                with contextlib.suppress(RobotError):  # what cannot be seen is missing from the recording, no more
-                    sampled(self.robot.observe())
-                due = max(due + self._every_s, time.monotonic())
+        try:
+            while motion.is_alive():
+                motion.join(max(0.0, due - time.monotonic()))
+                if motion.is_alive():
+                    with contextlib.suppress(RobotError):  # what cannot be seen is missing from the recording, no more
+                        sampled(self.robot.observe())
+                    due = max(due + self._every_s, time.monotonic())
+        except BaseException:
+            self.robot.stop()
+            motion.join()
+            raise
         self._left_s = min(max(0.0, due - time.monotonic()), self._every_s)
         return results[0] if results else ActionResult("fault", message="the motion broke off; see the log")
 
