@@ -3,18 +3,16 @@
 import io
 import json
 import re
-import socket
-import threading
 import time
 import zipfile
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from tests.serving.running import running
 from ui.chat_routes import Sources, chat_router
 from vlm2vla.chat import Chat
 from vlm2vla.chat.speakers import RegisteredSpeakers
@@ -171,17 +169,9 @@ def test_a_reader_that_goes_away_ends_the_answer_and_frees_the_conversation(tmp_
     chat = Chat(Workspace.open(tmp_path), Talker())
     app = FastAPI()
     app.include_router(chat_router(chat, Sources(lambda *_: b"", list, lambda *_: iter(()))))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
+    with running(app) as address:
         one = chat.new(["base"])["id"]
-        url = f"http://127.0.0.1:{port}/chat/api/conversations/{one}/ask"
+        url = f"{address}/chat/api/conversations/{one}/ask"
         with httpx.stream("POST", url, json={"text": "talk"}) as response:
             next(line for line in response.iter_lines() if "text" in line)
         until = time.monotonic() + 5
@@ -193,6 +183,3 @@ def test_a_reader_that_goes_away_ends_the_answer_and_frees_the_conversation(tmp_
                 time.sleep(0.02)
         assert chat.open(one)["name"] == "free again"
         assert chat.open(one)["exchanges"][0]["answers"][0]["end"] == "stopped"
-    finally:
-        server.should_exit = True
-        thread.join(5)
