@@ -116,3 +116,19 @@ def test_a_stop_in_mid_row_leaves_no_row_that_moves(page_of):
     seen = page_of.evaluate(READ, [*RECORDS[:10], ended])
     assert [each["state"] for each in seen["cycle"]["rows"]] == ["stopped", "todo", "todo"]
     assert seen["ended"]["reason"] == "by anna"
+
+
+def test_a_subtask_that_is_taken_up_again_says_so(page_of):
+    def cycle(at, index):
+        return {"kind": "cycle", "at": at, "driving": DRIVING | {"index": index, "subtask": DRIVING["subtasks"][index]}}
+
+    def verdict(at, done):
+        return {"kind": "verdict", "at": at, "done": done, "reason": "", "before_step": 0, "after_step": 0}
+
+    judged = [cycle(1, 0), verdict(2, True), cycle(3, 1), verdict(4, False), cycle(5, 1), verdict(6, False)]
+    run = page_of.evaluate(READ, [*RECORDS[:2], *judged, cycle(7, 0)])
+    assert [(group["text"], group["again"]) for group in run["groups"]] == [
+        ("reach", False),
+        ("grasp", False),
+        ("reach", True),
+    ]

@@ -48,7 +48,7 @@ const steps = {
     Object.assign(run, { streaming: null, upcoming: driving.subtasks.slice(driving.index + 1) });
     const cycle = newCycle(at, driving);
     if (last && last.text === driving.subtask && last.index === driving.index && !last.done) last.cycles.push(cycle);
-    else run.groups.push({ index: driving.index, text: driving.subtask, at, done: false, cycles: [cycle] });
+    else run.groups.push({ index: driving.index, text: driving.subtask, at, done: false, again: taken(run, driving), cycles: [cycle] });
     cycle.tries = run.tries.splice(0);
   },
   plan: (run, record, cycle) => {
@@ -142,6 +142,9 @@ function splitRows(text, count) {
   const found = text.match(/\[[^[\]]*\]/g) || [];
   return found.length === count ? found : [];
 }
+
+// Whether a subtask was worked on before: what could not be finished led back to it.
+const taken = (run, driving) => run.groups.some((group) => group.index === driving.index && group.text === driving.subtask);
 
 // Where a run is: number of its subtask, and of its cycle. An edit names what it was made for.
 export function placeOf(run) {

@@ -48,7 +48,8 @@ export function makeTrace({ frames, empty }) {
   function drawGroup(run, group, index) {
     const known = groupNode(group, index), last = index === run.groups.length - 1;
     const state = group.done ? "done" : last ? (run.ended ? "left" : "now") : "left";
-    const said = group.done ? `verified ${seconds(group.ended - group.at)}` : last && !run.ended ? "now" : "not done";
+    const how = group.done ? `verified ${seconds(group.ended - group.at)}` : last && !run.ended ? "now" : "not done";
+    const said = group.again ? `again, ${how}` : how;
     if (known.shown !== `${state} ${said}`) {
       known.shown = `${state} ${said}`;
       known.node.className = `vs-subtask ${state}`;
