@@ -10,6 +10,7 @@ from tests.evaluation.fabricated import USUAL, drive, knows, open_loop, train
 from vlm2vla.evaluation import load_set
 from vlm2vla.evaluation.config import ReportConfig, VqaConfig
 from vlm2vla.evaluation.report import make_report, note_runs
+from vlm2vla.evaluation.report.claims import claims_of
 from vlm2vla.evaluation.report.evidence import collect
 from vlm2vla.evaluation.report.measured import measured, regrade
 from vlm2vla.evaluation.report.sweeps import swept
@@ -56,6 +57,19 @@ def test_enough_seeds_stand_for_a_variant_without_its_plain_name():
     assert trainings(names, "lora") == ("lora-s1", "lora-s2", "lora-s3")
     assert trainings(names, "full") == ("full", "full-s2")
     assert trainings(names, "full-tokens") == ()
+
+
+def test_what_a_training_without_replay_keeps_is_a_claim_of_its_own(results, tmp_path):
+    (alone,) = (claim for claim in claims_of(collect([results])) if "replay" in claim.text)
+    assert alone.here == "not measured"  # the fabricated trainings had a share of it
+    train(results, "run-9", "10a1", mixture={"replay": 0.0})
+    (alone,) = (claim for claim in claims_of(collect([results])) if "replay" in claim.text)
+    kept = next(
+        stored.value["retention"]["lora-s1"]["raw"]
+        for stored in collect([results]).vqa
+        if len(stored.value["scores"]) > 2
+    )
+    assert alone.here.startswith(f"{kept:.0%}")
 
 
 def test_variants_are_told_over_their_seeds_from_stored_results_alone(results, tmp_path):

@@ -11,7 +11,9 @@ from typing import Literal
 
 from vlm2vla.evaluation.report.evidence import Evidence, Suite
 from vlm2vla.evaluation.report.measured import Graded
+from vlm2vla.evaluation.report.trained import trained
 from vlm2vla.evaluation.report.variants import trainings
+from vlm2vla.evaluation.report.weights import weights_of
 from vlm2vla.evaluation.retention import kept_more
 from vlm2vla.evaluation.statistics import wilson
 from vlm2vla.evaluation.suite import IN_DISTRIBUTION, OUT_OF_DISTRIBUTION, cell, pair, success_between
@@ -53,6 +55,7 @@ def claims_of(evidence: Evidence, graded: Graded | None = None) -> tuple[Claim, 
     """
     judges: tuple[Callable[[Evidence], Claim], ...] = (
         _kept,
+        _kept_alone,
         _kept_tokens,
         lambda found: _lora_forgets_less(found, graded),
         _words_generalise,
@@ -73,9 +76,23 @@ def _kept(evidence: Evidence) -> Claim:
     )
 
 
+def _kept_alone(evidence: Evidence) -> Claim:
+    """The paper mixes in no questions of the base's own: what a LoRA of words keeps that was trained without any."""
+    text, paper = "LoRA needs no questions mixed in (replay) to keep more than 85 %", "none were mixed in"
+    stored = evidence.retention
+    if stored is None:
+        return Claim(text, paper, "not measured", "not shown")
+    alone = {run.weights for run in trained(evidence.runs) if run.variant == TUNED and not run.replay}
+    mine = [name for name in stored.value["retention"] if weights_of(stored, name) in alone]
+    return _retention(evidence, mine[0] if mine else "", text, paper)
+
+
 def _kept_tokens(evidence: Evidence) -> Claim:
     text = "LoRA alone prevents most forgetting: action tokens keep it too"
-    return _retention(evidence, TOKENS, text, "91.2 % on average, 75.9 % at the least")
+    asked = evidence.retention.value["retention"] if evidence.retention else {}
+    mine = trainings(asked, TOKENS)
+    model = TOKENS if TOKENS in mine or not mine else mine[0]
+    return _retention(evidence, model, text, "91.2 % on average, 75.9 % at the least")
 
 
 def _retention(evidence: Evidence, model: str, text: str, paper: str) -> Claim:
@@ -88,6 +105,9 @@ def _retention(evidence: Evidence, model: str, text: str, paper: str) -> Claim:
     if row["above_floor"]:
         floor = row["above_floor"]
         here += f"; above what can be guessed without looking {_share(floor['value'], floor['low'], floor['high'])}"
+    weights = weights_of(stored, model)
+    if any(run.weights == weights and run.replay for run in trained(evidence.runs)):
+        here += "; trained with replay, unlike the paper's"
     return Claim(text, paper, here, verdict, (stored.place,))
 
 
@@ -130,7 +150,8 @@ def _difference(
 ) -> Claim:
     suite = evidence.paper
     ones, others = (trainings(suite.models, name) if suite else () for name in (first, second))
-    if len(ones) > 1 < len(others) and (gap := success_between(suite.rows, ones, others, families)):
+    seeded = ones and others and (ones, others) != ((first,), (second,))
+    if seeded and (gap := success_between(suite.rows, ones, others, families)):
         here = f"{_points(gap.value, gap.low, gap.high)}, {_seeds(ones, others)}"
         return Claim(text, paper, here, _side(gap.low, gap.high, line), _places(suite, *ones, *others))
     found = pair(suite.rows, first, second, families) if suite and second else None
