@@ -16,7 +16,7 @@ from vlm2vla.errors import NotFoundError, VLM2VLAError
 JSON = dict[str, Any]
 MEASURES = {"raw": "kept", "centred": "kept above chance", "above_floor": "kept above grey pictures"}
 COLOURS = ("#6366f1", "#0d9488", "#ea580c", "#db2777", "#0891b2", "#65a30d")
-SYMBOLS = ("circle", "diamond", "square", "triangle-up", "star", "x")
+SYMBOLS = ("circle", "diamond", "square", "triangle-up", "star", "x", "pentagon")
 _PAPER = ("VLM2VLA 12B", "VLM2VLA-AT 12B")
 
 
