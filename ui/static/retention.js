@@ -1,5 +1,5 @@
 // Retention: what fine-tuned models kept of their base, skill by skill, beside the paper's table, and the answers that changed.
-// What another harness measured stands below, apart.
+// What another harness measured stands apart.
 import { get, link } from "./chat_store.js";
 import { fill, h, notice } from "./dom.js";
 import { makeGallery } from "./retention_gallery.js";
@@ -17,7 +17,7 @@ export function makeRetention() {
   const head = h("header", { class: "vs-retention-head" }, h("h2", {}, "What fine-tuning kept"), which, about, measures);
   const table = h("div", { class: "vs-retention-table" }), ours = h("figure", { class: "vs-plot", "aria-label": "Retention by skill" }), theirs = h("figure", { class: "vs-plot", "aria-label": "Retention in the paper" });
   const paper = h("details", { class: "vs-paper" }), gallery = makeGallery(), harness = h("section", { class: "vs-harness", "aria-label": "By another harness", hidden: true });
-  const compared = [table, h("div", { class: "vs-plots" }, ours, h("div", {}, theirs, paper)), gallery.element], body = h("div", { class: "vs-retention-body" }, compared, harness), none = h("div", { class: "vs-choose", hidden: true });
+  const plots = h("div", { class: "vs-plots" }, ours, h("div", {}, theirs, paper)), compared = [table, plots, gallery.element], body = h("div", { class: "vs-retention-body" }, table, plots, harness, gallery.element), none = h("div", { class: "vs-choose", hidden: true });
   const element = h("section", { class: "vs-retention", "aria-label": "Retention", hidden: true }, head, none, body);
   let rows = null, shown = null, measure = "raw", plotly = null;
 
