@@ -7,6 +7,7 @@ import random
 import pytest
 from PIL import Image
 
+from vlm2vla.errors import ModelError
 from vlm2vla.vlm.chat import Token
 
 
@@ -28,7 +29,7 @@ class Answering:
             yield Token(word + " ", -0.1)
 
     def score(self, messages, answer):
-        raise NotImplementedError
+        raise ModelError("it cannot score")
 
 
 @pytest.fixture

@@ -4,12 +4,11 @@ import { get, link } from "./chat_store.js";
 import { fill, h, notice } from "./dom.js";
 import { makeGallery } from "./retention_gallery.js";
 import { drawHarness } from "./retention_harness.js";
+import { p, percent, span } from "./retention_numbers.js";
 import { on } from "./store.js";
 
 const MEASURES = { raw: ["kept", "Fine-tuned score / base score"], centred: ["above chance", "(score − chance) / (base − chance): what guessing gives does not count"], above_floor: ["above grey pictures", "The same with the base's score on grey pictures in place of chance: what can be guessed without looking does not count"] };
 const COMMAND = "vlm2vla evaluate vqa --models base,lora --set tabletop --blank";
-const percent = (value, digits = 0) => (value === null || value === undefined ? "–" : `${(100 * value).toFixed(digits)} %`);
-const span = (row, value = row?.value) => (value === null || value === undefined ? "–" : [percent(value), row.low === null || row.low === undefined ? null : h("small", {}, ` ${percent(row.low)} to ${percent(row.high)}`)]);
 
 export function makeRetention() {
   const which = h("select", { "aria-label": "Comparison", onchange: () => load(which.value) }), about = h("span", { class: "vs-dim" });
@@ -93,7 +92,6 @@ const TITLES = {
 };
 // The score of a model; where everything was asked several times, also how often it agrees with itself.
 const scored = (row) => [span(row, row.score), row.agreement === undefined ? null : h("small", { class: "vs-agreement", title: "Share of pairs of answers to one question that say the same" }, `agrees with itself ${percent(row.agreement)}`)];
-const p = (value) => (value === null ? "–" : value < 0.001 ? "< 0.001" : value.toFixed(3));
 
 let loading = null;
 function library() {

@@ -1,9 +1,8 @@
 // What the field's own harness measured over our served models: its numbers are compared among each other only.
 import { get } from "./chat_store.js";
 import { fill, h } from "./dom.js";
+import { p, span } from "./retention_numbers.js";
 
-const percent = (value) => (value === null || value === undefined ? "–" : `${(100 * value).toFixed(0)} %`);
-const span = (row) => (row ? [percent(row.value), row.low === null || row.low === undefined ? null : h("small", {}, ` ${percent(row.low)} to ${percent(row.high)}`)] : "–");
 const HEAD = ["task", "metric", "model", "score", "questions", "kept", "lost / won", "p"];
 
 export async function drawHarness(element) {
@@ -23,5 +22,5 @@ function drawRun(run, index) {
 function drawRow({ task, metric, model, score, questions, failed, kept }) {
   const asked = failed ? `${questions}, ${failed} failed` : String(questions);
   return h("tr", {}, h("td", {}, task), h("td", {}, metric), h("th", { scope: "row" }, model), h("td", {}, span(score)), h("td", {}, asked),
-    h("td", {}, span(kept?.raw)), h("td", {}, kept ? `${kept.lost} / ${kept.won}` : "–"), h("td", {}, kept ? (kept.p < 0.001 ? "< 0.001" : kept.p.toFixed(3)) : "–"));
+    h("td", {}, span(kept?.raw)), h("td", {}, kept ? `${kept.lost} / ${kept.won}` : "–"), h("td", {}, p(kept?.p)));
 }

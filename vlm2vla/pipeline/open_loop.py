@@ -299,7 +299,7 @@ def _likelihood(model: ChatModel, moments: Sequence[Moment], words: ActionForm) 
         return None
     try:
         return likelihood(model, some, form(_LANGUAGE) if words.name == _TOKENS else words, form(_TOKENS))
-    except (ModelError, NotImplementedError):
+    except ModelError:
         return None
 
 

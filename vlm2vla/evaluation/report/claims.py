@@ -82,7 +82,7 @@ def _kept_alone(evidence: Evidence) -> Claim:
     stored = evidence.retention
     if stored is None:
         return Claim(text, paper, "not measured", "not shown")
-    alone = {run.weights for run in trained(evidence.runs) if run.variant == TUNED and not run.replay}
+    alone = {run.weights for run in trained(evidence.runs) if run.variant == TUNED and run.replay == 0}
     mine = [name for name in stored.value["retention"] if weights_of(stored, name) in alone]
     return _retention(evidence, mine[0] if mine else "", text, paper)
 
@@ -153,6 +153,8 @@ def _difference(
     seeded = ones and others and (ones, others) != ((first,), (second,))
     if seeded and (gap := success_between(suite.rows, ones, others, families)):
         here = f"{_points(gap.value, gap.low, gap.high)}, {_seeds(ones, others)}"
+        if not any(row["result"] == "success" for row in suite.rows if row["model"] in others):
+            here += f"; {', '.join(others)} never succeeded at anything: hardly trained, or not able to"
         return Claim(text, paper, here, _side(gap.low, gap.high, line), _places(suite, *ones, *others))
     found = pair(suite.rows, first, second, families) if suite and second else None
     if found is None:
