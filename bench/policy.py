@@ -18,12 +18,12 @@ from types import MappingProxyType
 
 import numpy as np
 
-from vlm2vla.config import LanguageConfig, PolicyConfig
+from vlm2vla.config import PolicyConfig
 from vlm2vla.embodiment import STRETCH_RE1
 from vlm2vla.errors import ActionParseError
 from vlm2vla.evaluation.actions import Moment, grade_one
 from vlm2vla.evaluation.config import ActionsConfig
-from vlm2vla.language import ActionForm, dialogue, make_form
+from vlm2vla.language import ActionForm, dialogue, form
 from vlm2vla.pipeline.open_loop import questions_of
 from vlm2vla.policy import VLMPolicy
 from vlm2vla.policy.protocol import ChunkReady, Driving, PlanReady
@@ -72,7 +72,7 @@ def main() -> None:
         registry = ModelRegistry(workspace)
         models = LocalModels(registry)
         config = as_trained(registry.get("lora"), PolicyConfig())
-        words = make_form(LanguageConfig(form=config.form, resolution_cm=config.resolution_cm))
+        words = form(config.form)
         moments = _moments(workspace)
         _cycles(models, config, words, _spread(moments, CYCLES))
         _parsing(models, config, _spread(moments, CHUNKS))

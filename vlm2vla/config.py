@@ -161,10 +161,8 @@ class ExportConfig:
 class PolicyConfig:
     """How a vision-language model is asked for subtasks, plans and chunks. Temperatures are the paper's."""
 
-    form: FormName = "rows"
-    """Action form that it was trained on; weights that tell theirs are asked for that one."""
-    resolution_cm: float = 0.5
-    """Smallest step of a translation in the text, centimetres."""
+    form: str = "rows:0.5cm"
+    """Name of the action form that it was trained on; weights that tell theirs are asked for that one."""
     parse: Literal["none", "retry", "grammar"] = "retry"
     """What keeps chunks parsable. none: one try; retry: the error is said back and the chunk written again; grammar:
     only text of the form can be written."""

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from vlm2vla.config import LanguageConfig
 from vlm2vla.errors import ActionParseError, AnnotationError, ConfigError
-from vlm2vla.language import GEMMA_UNUSED, form
+from vlm2vla.language import GEMMA_UNUSED, form, make_form
 from vlm2vla.types import ActionChunk
 
 DIGITS = tuple("abcdefghij")
-TOKENS = form("tokens:0.5cm", tokens=DIGITS)
+TOKENS = form("tokens:0.5cm:a,b,c,d,e,f,g,h,i,j")
 CHUNK = ActionChunk(np.array([[0.025, 0.0, -0.05, 1.0], [0.0, 0.0, -0.03, 0.0]]))
 # 500 is zero; 2.5 cm are five steps: 505 500 490 1, 500 500 494 0.
 TEXT = "faffaaejabfaafaaejea"
@@ -26,7 +27,7 @@ def test_the_default_tokens_are_those_gemma_never_uses():
 
 
 def test_a_finer_resolution_takes_more_digits():
-    assert len(form("tokens:0.1cm", tokens=DIGITS).verbalize(CHUNK)) == 2 * (3 * 4 + 1)
+    assert len(form("tokens:0.1cm:" + ",".join(DIGITS)).verbalize(CHUNK)) == 2 * (3 * 4 + 1)
 
 
 def test_no_rows_are_one_token():
@@ -70,7 +71,19 @@ def test_a_full_chunk_of_default_tokens_is_within_the_parsers_bound():
 )
 def test_tokens_that_could_be_confused_are_refused(tokens):
     with pytest.raises(ConfigError):
-        form("tokens:0.5cm", tokens=tokens)
+        form("tokens:0.5cm:" + ",".join(tokens))
+
+
+@pytest.mark.parametrize("name", ["tokens:0.5cm", "tokens:0.1cm:a,b,c,d,e,f,g,h,i,j"])
+def test_the_name_makes_the_same_form_again(name):
+    assert form(name).name == name
+    assert form(form(name).name) == form(name)
+
+
+@pytest.mark.parametrize("token", ["a,b", "a:b", 'a"', "\\"])
+def test_tokens_that_no_name_or_grammar_can_hold_are_refused(token):
+    with pytest.raises(ConfigError, match="ten texts"):
+        make_form(LanguageConfig(form="tokens"), tokens=(*DIGITS[:9], token))
 
 
 def test_too_much_motion_cannot_be_said():

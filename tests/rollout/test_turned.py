@@ -24,7 +24,11 @@ from vlm2vla.vlm.registry import ModelRegistry
 
 def test_weights_are_asked_for_the_form_they_were_trained_in(workspace, tiny_folder, tmp_path):
     registry = ModelRegistry(workspace)
-    for name, told in (("turning", "rows7:0.5cm:1deg"), ("coarse", "sentence7:1cm:1deg"), ("ids", "tokens:0.5cm")):
+    for name, told in (
+        ("turning", "rows7:0.5cm:1deg"),
+        ("coarse", "sentence7:1cm:1deg"),
+        ("ids", "tokens:0.5cm:a,b,c,d,e,f,g,h,i,j"),
+    ):
         folder = tmp_path / name
         folder.mkdir()
         for file in (tiny_folder / "lora").iterdir():
@@ -32,11 +36,10 @@ def test_weights_are_asked_for_the_form_they_were_trained_in(workspace, tiny_fol
         write_origin(folder, Origin(str(tiny_folder / "base"), actions="language", form=told))
         entry = registry.add(name, str(folder), base=str(tiny_folder / "base"))
         asked = as_trained(entry, PolicyConfig(seed=3))
-        assert (asked.form, asked.seed) == (told.split(":")[0], 3)
-        assert asked.resolution_cm == float(told.split(":")[1].removesuffix("cm"))
+        assert (asked.form, asked.seed) == (told, 3)
         assert Drivers(workspace).policy(name, STRETCH_RE1)._form.name == told
     base = registry.add("plain", str(tiny_folder / "base"))
-    assert as_trained(base, PolicyConfig(form="sentence")).form == "sentence"
+    assert as_trained(base, PolicyConfig(form="sentence:0.5cm")).form == "sentence:0.5cm"
 
 
 def test_the_form_of_a_run_is_a_setting():

@@ -69,8 +69,13 @@ def next_question(question: str, answers: list[str]) -> str:
     return ""
 
 
-def said_in_actions(question: str, answer: str) -> dict[str, Any] | None:
+def said_in_actions(question: str, answer: str, form_name: str = "") -> dict[str, Any] | None:
     """What an answer says when it is read as the robot would read it; None where no action was asked for.
+
+    Args:
+        question: What was asked.
+        answer: What was answered.
+        form_name: Action form in which the model was trained, "" where nobody knows.
 
     Returns:
         {"level", "ok", "text"}: what it says in words with numbers, or why it cannot be read.
@@ -78,12 +83,10 @@ def said_in_actions(question: str, answer: str) -> dict[str, Any] | None:
     level = asked_level(question)
     if level is None or not answer.strip():
         return None
+    tokens = form_name if form_name.startswith("tokens") else TOKENS
+    names = (tokens, WORDS) if question.strip() == chunk_question(TOKENS) else (WORDS, tokens)
     try:
-        return {
-            "level": level,
-            "ok": True,
-            "text": _says(level, answer, tokens=question.strip() == chunk_question(TOKENS)),
-        }
+        return {"level": level, "ok": True, "text": _says(level, answer, names)}
     except (ActionParseError, AnnotationError) as error:
         return {"level": level, "ok": False, "text": f"cannot be read as {_NAMES[level]}: {error}"}
 
@@ -91,13 +94,13 @@ def said_in_actions(question: str, answer: str) -> dict[str, Any] | None:
 _NAMES = {"subtask": "a list of subtasks", "plan": "a motion plan", "chunk": "an action chunk"}
 
 
-def _says(level: Level, answer: str, *, tokens: bool) -> str:
+def _says(level: Level, answer: str, names: tuple[str, str]) -> str:
     if level == "subtask":
         count = len(parse_subtasks(answer))
         return f"{count} subtask{'' if count == 1 else 's'}"
     if level == "plan":
         return _plan_says(answer.strip())
-    rows = _rows(answer, (TOKENS, WORDS) if tokens else (WORDS, TOKENS))
+    rows = _rows(answer, names)
     grip = "open" if rows[-1, -1] >= 0.5 else "closed"
     total = rows[:, :-1].sum(axis=0)
     return f"{len(rows)} row{'' if len(rows) == 1 else 's'}: {measure(total)}, gripper {grip} at the end"

@@ -4,7 +4,7 @@ The argument of the method made visible: an action written in words is likely un
 same action in action tokens is not.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -46,19 +46,27 @@ def score_text(model: ChatModel, messages: Sequence[Message], text: str) -> Scor
     return Score(model.name, pairs, round(total, 4), round(total / len(pairs), 4) if pairs else None)
 
 
-def both_forms(text: str) -> tuple[str, str] | None:
-    """An action chunk in words and in action tokens; None where `text` is no action chunk."""
-    for name in (WORDS, TOKENS):
+def tokens_of(forms: Iterable[str]) -> str:
+    """The first token form among forms of models, else the one with Gemma's reserved tokens."""
+    return next((name for name in forms if name.startswith("tokens")), TOKENS)
+
+
+def both_forms(text: str, tokens: str = TOKENS) -> tuple[str, str] | None:
+    """An action chunk in words and in the action tokens of a form; None where `text` is no action chunk."""
+    for name in (WORDS, tokens):
         try:
             chunk = form(name).parse(text)
         except ActionParseError:
             continue
-        return form(WORDS).verbalize(chunk), form(TOKENS).verbalize(chunk)
+        return form(WORDS).verbalize(chunk), form(tokens).verbalize(chunk)
     return None
 
 
 def look(
-    models: Sequence[ChatModel], messages: Mapping[str, Sequence[Message]], texts: Sequence[str]
+    models: Sequence[ChatModel],
+    messages: Mapping[str, Sequence[Message]],
+    texts: Sequence[str],
+    tokens: str = TOKENS,
 ) -> list[dict[str, Any]]:
     """Score several texts under several models; an action chunk is scored in words and in action tokens.
 
@@ -69,6 +77,7 @@ def look(
         models: Who is asked.
         messages: By the model's name, what the texts would answer.
         texts: The texts.
+        tokens: Name of the token form.
 
     Returns:
         One row per text: text, kind ("text", "words", "tokens") and a score per model.
@@ -81,7 +90,7 @@ def look(
         raise ConfigError(f"give 1 to {MAX_TEXTS} texts to score")
     rows = []
     for text in wanted:
-        pair = both_forms(text)
+        pair = both_forms(text, tokens)
         for kind, words in zip(("words", "tokens"), pair, strict=True) if pair else (("text", text),):
             scores = [asdict(score_text(model, _asking(messages[model.name], kind), words)) for model in models]
             rows.append({"text": words, "kind": kind, "scores": scores})
@@ -132,8 +141,10 @@ class AskedChunk:
     text: str
 
 
-def over_chunks(models: Sequence[ChatModel], chunks: Sequence[AskedChunk]) -> Iterator[dict[str, Any]]:
-    """The same comparison over many annotated chunks.
+def over_chunks(
+    models: Sequence[ChatModel], chunks: Sequence[AskedChunk], form_name: str = TOKENS
+) -> Iterator[dict[str, Any]]:
+    """The same comparison over many annotated chunks, in words and in the token form `form_name`.
 
     Yields:
         {"done", "total"} and a `ChunkScore` as plain values for each chunk and model; {"model", "problem"} once for a
@@ -141,7 +152,7 @@ def over_chunks(models: Sequence[ChatModel], chunks: Sequence[AskedChunk]) -> It
     """
     failed: set[str] = set()
     for done, chunk in enumerate(chunks, 1):
-        pair = both_forms(chunk.text)
+        pair = both_forms(chunk.text, form_name)
         for model in models if pair else ():
             if model.name in failed:
                 continue

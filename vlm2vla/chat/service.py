@@ -15,7 +15,7 @@ from typing import Any
 
 from vlm2vla.chat.conversation import MAX_TEXT, Answer, Conversation, Exchange, Vote
 from vlm2vla.chat.export import to_archive, to_json, to_markdown
-from vlm2vla.chat.lens import look
+from vlm2vla.chat.lens import look, tokens_of
 from vlm2vla.chat.speakers import Awake, Speakers
 from vlm2vla.chat.store import ChatStore
 from vlm2vla.chat.view import conversation_view, exchange_view, shown_problem
@@ -72,7 +72,7 @@ class Chat:
             self.store.new_id(), _short(name), tuple(names), system[:MAX_TEXT], sampling, (), blind, {}, now, now
         )
         self.store.save(conversation)
-        return conversation_view(conversation)
+        return self._view(conversation)
 
     def open(self, conversation_id: str) -> JSON:
         """The conversation as it is shown; answers that nobody is writing any more are marked as stopped.
@@ -80,7 +80,7 @@ class Chat:
         Raises:
             NotFoundError: There is none of that id.
         """
-        return conversation_view(self._get(conversation_id))
+        return self._view(self._get(conversation_id))
 
     def change(self, conversation_id: str, **changes: Any) -> JSON:
         """Change `name`, `system`, `models` or `sampling` (a mapping) for what comes next.
@@ -103,7 +103,7 @@ class Chat:
                 changes["name"] = _short(changes["name"])
             conversation = conversation.touched(**changes)
             self.store.save(conversation)
-        return conversation_view(conversation)
+        return self._view(conversation)
 
     def ask(
         self, conversation_id: str, text: str, images: Sequence[str] = (), *, instead_of: int | None = None
@@ -172,14 +172,14 @@ class Chat:
             conversation = conversation.touched(exchanges=tuple(exchanges))
             self.store.save(conversation)
             self.store.log_vote(_repeatable(conversation, number, vote))
-        return conversation_view(conversation)
+        return self._view(conversation)
 
     def reveal(self, conversation_id: str) -> JSON:
         """Show which side is which; from now on it is no blind conversation any more."""
         with self._idle(conversation_id):
             conversation = self._get(conversation_id).touched(blind=False)
             self.store.save(conversation)
-        return conversation_view(conversation)
+        return self._view(conversation)
 
     def win_rates(self) -> list[JSON]:
         """Win rates of every pair from blind votes; they count once the sides are revealed, or they would tell them."""
@@ -220,7 +220,7 @@ class Chat:
             raise ConfigError(f"there is no question {number} to look at")
         models = [self.speakers.model(name) for name in conversation.models]
         asked = {name: self.messages(conversation, name, number) for name in conversation.models}
-        rows = look(models, asked, texts)
+        rows = look(models, asked, texts, tokens_of(self._forms(conversation).values()))
         if conversation.blind:
             for row in rows:
                 row["scores"] = [
@@ -246,6 +246,13 @@ class Chat:
             if position < number:
                 messages.append(Message("assistant", (answer.text,)))
         return messages
+
+    def _view(self, conversation: Conversation) -> JSON:
+        return conversation_view(conversation, self._forms(conversation))
+
+    def _forms(self, conversation: Conversation) -> dict[str, str]:
+        """How the models of a conversation write actions."""
+        return {entry.name: entry.form for entry in self.speakers.entries() if entry.name in conversation.models}
 
     def _answers(self, conversation: Conversation, stopped: threading.Event) -> Iterator[JSON]:
         number = len(conversation.exchanges) - 1
@@ -277,7 +284,7 @@ class Chat:
             stopped.set()
             conversation = _none_writing(conversation)
             self.store.save(conversation)
-        yield exchange_view(conversation, number)
+        yield exchange_view(conversation, number, self._forms(conversation))
 
     def _identified(self, conversation: Conversation) -> Conversation:
         """Write down what each model is, so that the comparison can be repeated."""

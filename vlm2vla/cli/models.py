@@ -1,4 +1,4 @@
-"""Which models there are: list, add, remove, check."""
+"""Which models there are: list, add, remove, check; and tokens of theirs for discrete actions."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -86,10 +86,28 @@ def check(config: Flat[CheckedModels] = CheckedModels(), common: Flat[Common] = 
     return Done({"models": [report.to_json() for report in reports]}, int(any(report.problems for report in reports)))
 
 
+def tokens(config: Flat[OneModel], common: Flat[Common] = Common()) -> Done:
+    """Find ten tokens of a base for discrete actions: the least likely ones that it can tell apart."""
+    from vlm2vla.pipeline.training import action_tokens
+
+    found = action_tokens(config.name, Workspace.open(common.workspace))
+    for digit, (token, likely) in enumerate(found):
+        say(f"{digit}  {token}  (log-probability {likely:.1f} on average)")
+    names = [token for token, _ in found]
+    say(f"train --variant lora-tokens --action-tokens {' '.join(names)}")
+    return Done({"model": config.name, "tokens": names})
+
+
 def _registry(common: Common):
     from vlm2vla.vlm.registry import ModelRegistry
 
     return ModelRegistry(Workspace.open(common.workspace))
 
 
-COMMANDS: dict[str, Callable[..., Done]] = {"list": list_, "add": add, "remove": remove, "check": check}
+COMMANDS: dict[str, Callable[..., Done]] = {
+    "list": list_,
+    "add": add,
+    "remove": remove,
+    "check": check,
+    "tokens": tokens,
+}

@@ -17,7 +17,7 @@ class ActionForm(Protocol):
 
     @property
     def name(self) -> str:
-        """What makes the form again with `form`, e.g. "rows:0.5cm" or "rows7:0.5cm:1deg"."""
+        """What makes the form again with `form`, e.g. "rows:0.5cm", "rows7:0.5cm:1deg" or "tokens:0.5cm:a,b,...,j"."""
         ...
 
     @property
@@ -66,7 +66,7 @@ def make_form(config: LanguageConfig, *, tokens: tuple[str, ...] = GEMMA_UNUSED)
     return _make(config.form, config.resolution_cm, config.resolution_deg, tokens)
 
 
-def form(name: str, *, tokens: tuple[str, ...] = GEMMA_UNUSED) -> ActionForm:
+def form(name: str) -> ActionForm:
     """The form called `name`, as `ActionForm.name` gives it: "rows:0.5cm", "sentence7:0.5cm:1deg".
 
     Raises:
@@ -75,6 +75,7 @@ def form(name: str, *, tokens: tuple[str, ...] = GEMMA_UNUSED) -> ActionForm:
     kind, *steps = name.split(":")
     if kind not in _KINDS:
         raise ConfigError(f"no action form {name!r}; {did_you_mean(kind, _KINDS)}")
+    tokens = tuple(steps.pop().split(",")) if kind == "tokens" and len(steps) > 1 else GEMMA_UNUSED
     suffixes = ("cm", "deg") if _KINDS[kind] else ("cm",)
     try:
         values = [

@@ -6,7 +6,9 @@ Ten tokens stand for the digits 0 to 9. A value is a whole multiple of the resol
 is the single digit 0.
 
 Which ten tokens, and how many digits, the paper's ablation used is not published in detail; the default below names
-ten tokens that Gemma's tokenizer reserves and never trains on. Translation only, like the paper's form.
+ten tokens that Gemma's tokenizer reserves and never trains on. An adapter cannot tell such tokens apart where their
+embeddings are all but the same, so others can be named (`vlm2vla.training.action_tokens` finds them); they stand in the
+form's name then. Translation only, like the paper's form.
 """
 
 import re
@@ -21,6 +23,7 @@ from vlm2vla.types import ActionChunk
 GEMMA_UNUSED: tuple[str, ...] = tuple(f"<unused{n}>" for n in range(10))
 """Digits 0 to 9 as tokens that Gemma's tokenizer holds in reserve."""
 
+_UNSPEAKABLE = re.compile(r"[\s\"\\,:]")
 # A row of 3-digit values is 10 tokens of up to about 10 characters; 64 rows must fit.
 _TOKEN_CHARS = 8 * 4000
 
@@ -30,22 +33,23 @@ class TokensForm(QuantizedForm):
     """Fixed-width digits in ten tokens of a VLM.
 
     Attributes:
-        tokens: The tokens for 0 to 9: distinct, without spaces, none the beginning of another.
+        tokens: The tokens for 0 to 9: distinct, without spaces, quotes, commas and colons, none the beginning of another.
     """
 
     tokens: tuple[str, ...] = GEMMA_UNUSED
 
     def __post_init__(self):
-        if len(self.tokens) != 10 or any(not token or re.search(r"\s|\"|\\", token) for token in self.tokens):
-            raise ConfigError("action tokens must be ten texts without spaces, quotes and backslashes")
+        if len(self.tokens) != 10 or any(not token or _UNSPEAKABLE.search(token) for token in self.tokens):
+            raise ConfigError("action tokens must be ten texts without spaces, quotes, commas, colons and backslashes")
         for token in self.tokens:
             if sum(other.startswith(token) for other in self.tokens) > 1:
                 raise ConfigError(f"action token {token!r} is the beginning of another one; they could be confused")
 
     @property
     def name(self) -> str:
-        """As `vlm2vla.language.form` takes it."""
-        return f"tokens:{self.centimetres.label}"
+        """As `vlm2vla.language.form` takes it; the tokens stand in it where they are not Gemma's."""
+        which = "" if self.tokens == GEMMA_UNUSED else f":{','.join(self.tokens)}"
+        return f"tokens:{self.centimetres.label}{which}"
 
     @property
     def zero(self) -> int:

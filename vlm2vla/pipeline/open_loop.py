@@ -121,10 +121,7 @@ def evaluate_actions(
 
 def _form_of(entry: ModelEntry) -> ActionForm:
     """The form in which a model was trained, as far as its weights tell."""
-    origin = _origin_of(entry)
-    if origin and origin.form:
-        return form(origin.form)
-    return form(_TOKENS if entry.actions == "tokens" else _LANGUAGE)
+    return form(entry.form or _LANGUAGE)
 
 
 def _plans_of(entry: ModelEntry) -> str:
@@ -298,7 +295,9 @@ def _likelihood(model: ChatModel, moments: Sequence[Moment], words: ActionForm) 
     if words.rotation or not some:
         return None
     try:
-        return likelihood(model, some, form(_LANGUAGE) if words.name == _TOKENS else words, form(_TOKENS))
+        if words.name.startswith("tokens"):
+            return likelihood(model, some, form(_LANGUAGE), words)
+        return likelihood(model, some, words, form(_TOKENS))
     except ModelError:
         return None
 

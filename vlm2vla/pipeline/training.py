@@ -28,7 +28,7 @@ from vlm2vla.errors import NotFoundError
 from vlm2vla.language import even_rows, form, measured_plan, prompt_hash
 from vlm2vla.pipeline.exporting import extra_samples
 from vlm2vla.pipeline.store import Progress, known_dataset, open_store
-from vlm2vla.training.config import Recipe, TrainConfig, TuneConfig, recipe_of
+from vlm2vla.training.config import PRESETS, Recipe, TrainConfig, TuneConfig, recipe_of
 from vlm2vla.training.finetune import TrainReport
 from vlm2vla.training.finetune import train as run_training
 from vlm2vla.training.job import Job, job_of
@@ -107,6 +107,21 @@ def find_base(name: str, workspace: Workspace) -> str:
     except NotFoundError as error:
         hint = "; `vlm2vla pretrain` makes it, or name another with --base-model" if name == "base" else ""
         raise NotFoundError(f"{error}{hint}") from error
+
+
+def action_tokens(name: str, workspace: Workspace) -> tuple[tuple[str, float], ...]:
+    """Ten tokens of a base for discrete actions, see `training.action_tokens.least_likely`.
+
+    Raises:
+        NotFoundError: No such base.
+        ModelLoadError: Weights that cannot be read.
+        TrainingError: It has no ten that would do.
+    """
+    from vlm2vla.training.action_tokens import least_likely
+    from vlm2vla.training.weights import load_base
+
+    recipe = PRESETS["embedded"]
+    return least_likely(*load_base(find_base(name, workspace), recipe), form(recipe.form))
 
 
 def prepare(config: TrainConfig, recipe: Recipe, workspace: Workspace, progress: Progress = None) -> TrainingSet:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from vlm2vla.config import LanguageConfig, PolicyConfig
+from vlm2vla.config import PolicyConfig
 from vlm2vla.embodiment import Embodiment
 from vlm2vla.errors import ActionParseError, ModelError
 from vlm2vla.language import (
@@ -18,7 +18,7 @@ from vlm2vla.language import (
     MotionPhrase,
     Turn,
     dialogue,
-    make_form,
+    form,
     measured_turned_round,
     parse_plan,
     parse_subtasks,
@@ -74,9 +74,7 @@ class VLMPolicy:
         self._model, self._embodiment, self._config = model, embodiment, config or PolicyConfig()
         self._stopped = stopped
         self.back_after = self._config.back_after if self._config.subtasks else 0
-        self._form: ActionForm = make_form(
-            LanguageConfig(form=self._config.form, resolution_cm=self._config.resolution_cm)
-        )
+        self._form: ActionForm = form(self._config.form)
         self._asked = 0
         self._corrected = False
 

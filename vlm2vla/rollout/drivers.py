@@ -9,9 +9,8 @@ import os
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
-from vlm2vla.config import FormName, PolicyConfig
+from vlm2vla.config import PolicyConfig
 from vlm2vla.embodiment import Embodiment
 from vlm2vla.policy import KinematicVerifier, Verifier, VLMPolicy, VLMVerifier
 from vlm2vla.vlm.chat import ChatModel
@@ -88,11 +87,7 @@ def as_trained(entry: ModelEntry, config: PolicyConfig) -> PolicyConfig:
     origin = read_origin(Path(entry.path)) if entry.local and entry.path else None
     if origin and config.temperature_plan is None:
         config = replace(config, temperature_plan=origin.temperature_plan)
-    kind, *steps = origin.form.split(":") if origin and origin.form else [""]
-    if kind in get_args(FormName):
-        config = replace(config, form=kind)
-        return replace(config, resolution_cm=float(steps[0].removesuffix("cm"))) if steps else config
-    return replace(config, form="tokens") if entry.actions == "tokens" else config
+    return replace(config, form=entry.form or config.form)
 
 
 def one_thread_each() -> None:

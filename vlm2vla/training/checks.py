@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from vlm2vla.errors import ModelFaultError, TrainingError
-from vlm2vla.language import GEMMA_UNUSED
+from vlm2vla.training.action_tokens import ids_of
 from vlm2vla.training.collate import PlainCollator
 from vlm2vla.training.config import Recipe
 from vlm2vla.training.data import Group, TrainingData, leave_out
@@ -62,7 +62,7 @@ def before(trainable: Trainable, recipe: Recipe, renderer: Renderer, groups: Seq
         "max_tokens": renderer.max_tokens,
     }
     if recipe.form.startswith("tokens"):
-        found["action_tokens"] = _action_tokens(renderer)
+        found["action_tokens"] = ids_of(renderer.tokenizer, recipe.action_tokens)
     probe = _probe(groups)
     found["image_attention"] = _image_attention(trainable, renderer, probe)
     found["loss_before"] = _losses(trainable, recipe, renderer, probe, found)
@@ -117,16 +117,6 @@ def _probe(groups: Sequence[Group]) -> list[Group]:
     """The shortest group with a picture of several rows, or what there is."""
     best = sorted(groups[:200], key=lambda group: (not group.images, len(group.rows) < 2, len(group.images)))
     return list(best[:1])
-
-
-def _action_tokens(renderer: Renderer) -> dict[str, int]:
-    ids = {token: renderer.tokenizer(token, add_special_tokens=False)["input_ids"] for token in GEMMA_UNUSED}
-    broken = [token for token, found in ids.items() if len(found) != 1]
-    if broken:
-        raise TrainingError(
-            f"the tokenizer of this base has no token {broken[0]}; action tokens cannot be trained on it"
-        )
-    return {token: found[0] for token, found in ids.items()}
 
 
 def _image_attention(trainable: Trainable, renderer: Renderer, probe: list[Group]) -> str:

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from vlm2vla.config import LanguageConfig, did_you_mean
 from vlm2vla.errors import ConfigError
-from vlm2vla.language import make_form
+from vlm2vla.language import GEMMA_UNUSED, make_form
 
 PresetName = Literal["embedded", "gemma3-4b", "paper-gemma3-12b"]
 Variant = Literal["lora", "full", "lora-tokens", "full-tokens"]
@@ -60,6 +60,7 @@ class Recipe:
         name: Of the preset.
         base: Name in the model registry, folder or hub id.
         form: How actions are written, as `vlm2vla.language.form` takes it.
+        action_tokens: Digits 0 to 9 of the token variants: tokens of the base (`vlm2vla models tokens` finds some).
         temperature_plan: At which a policy samples plans; written beside the weights.
         row_cm: Straight ways are said in rows of equal length, at most this long; 0 keeps the rows of the labels.
         plans: words: directions only, as the paper's and as labels say them; measured: with centimetres, told from the
@@ -83,6 +84,7 @@ class Recipe:
     name: str
     base: str
     form: str = "rows:0.5cm"
+    action_tokens: tuple[str, ...] = GEMMA_UNUSED
     temperature_plan: float = 0.1
     row_cm: float = 0.0
     plans: Plans = "words"
@@ -129,6 +131,7 @@ PRESETS: dict[str, Recipe] = {
         # Its most probable number is too often a small one: what is rare near an object is spread over many numbers.
         temperature_plan=0.6,
         row_cm=4.5,
+        action_tokens=("有几个", "Signs", "Opposite", "Row", "Count", "Go", "lemon", "Was", "Number", "Draw"),
         plans="measured",
         learning_rate=5e-3,
         full_learning_rate=1e-3,
@@ -191,6 +194,8 @@ class TuneConfig:
     """Rank of the adapter; alpha becomes twice as much."""
     form: Literal["", "rows", "rows7", "sentence", "sentence7"] = ""
     """How actions are written; rows7 and sentence7 hold rotation, which labels in 7-DoF forms have."""
+    action_tokens: tuple[str, ...] = ()
+    """Token variants: ten tokens of the base for the digits 0 to 9; `models tokens` finds some that would do."""
     plans: Literal["", "words", "measured"] = ""
     """Motion plans in directions only, or with centimetres."""
     packing: Literal["", "shared", "plain"] = ""
@@ -226,7 +231,8 @@ def recipe_of(config: TrainConfig, tune: TuneConfig | None = None) -> Recipe:
     full = config.variant.startswith("full")
     changes = {
         "base": config.base_model or recipe.base,
-        "form": _form(config.variant, tune.form, recipe.form),
+        "form": _form(config.variant, tune, recipe),
+        "action_tokens": tune.action_tokens or recipe.action_tokens,
         "learning_rate": recipe.full_learning_rate if full else recipe.learning_rate,
         "mixture": mixture,
     }
@@ -243,13 +249,13 @@ def recipe_of(config: TrainConfig, tune: TuneConfig | None = None) -> Recipe:
     return replace(made, per_device=min(made.per_device, made.batch))
 
 
-def _form(variant: str, asked: str, usual: str) -> str:
+def _form(variant: str, tune: TuneConfig, recipe: Recipe) -> str:
     """Name of the action form."""
-    if variant.endswith("tokens"):
-        if asked:
-            raise ConfigError(f"the variant {variant} writes tokens, not {asked}; --form is for lora and full")
-        return "tokens:0.5cm"
-    return make_form(LanguageConfig(form=asked)).name if asked else usual
+    if not variant.endswith("tokens"):
+        return make_form(LanguageConfig(form=tune.form)).name if tune.form else recipe.form
+    if tune.form:
+        raise ConfigError(f"the variant {variant} writes tokens, not {tune.form}; --form is for lora and full")
+    return make_form(LanguageConfig(form="tokens"), tokens=tune.action_tokens or recipe.action_tokens).name
 
 
 def is_lora(variant: str) -> bool:

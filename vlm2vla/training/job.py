@@ -96,7 +96,8 @@ def check_same(job: Job, run: RunFolder, data: TrainingData) -> None:
 
 
 def _recipe(saved: Mapping[str, Any]) -> Recipe:
-    return Recipe(**saved | {"mixture": Mixture(**saved["mixture"]), "betas": tuple(saved["betas"])})
+    lists = {name: tuple(saved[name]) for name in ("betas", "action_tokens") if name in saved}
+    return Recipe(**saved | lists | {"mixture": Mixture(**saved["mixture"])})
 
 
 def _settings(job: Job) -> dict[str, Any]:

@@ -31,6 +31,8 @@ SHIPPED: Mapping[str, tuple[Kind, Actions]] = {
     "full": ("checkpoint", "language"),
     "full-tokens": ("checkpoint", "tokens"),
 }
+# The action form where weights say only which kind it is.
+_FORMS: Mapping[Actions, str] = {"language": "rows:0.5cm", "tokens": "tokens:0.5cm"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 # A training run has a config.json too, which tells how it was trained: its weights lie deeper.
@@ -68,6 +70,12 @@ class ModelEntry:
     def local(self) -> bool:
         """Its weights are loaded into this process."""
         return self.kind in ("base", "adapter", "checkpoint")
+
+    @property
+    def form(self) -> str:
+        """Name of the action form that it writes, as its weights tell; "" where nobody said."""
+        origin = read_origin(Path(self.path)) if self.local and self.path else None
+        return origin.form if origin and origin.form else _FORMS.get(self.actions, "")
 
     @property
     def weights(self) -> str:
