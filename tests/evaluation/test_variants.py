@@ -72,6 +72,17 @@ def test_what_a_training_without_replay_keeps_is_a_claim_of_its_own(results, tmp
     assert alone.here.startswith(f"{kept:.0%}")
 
 
+def test_claims_about_what_is_kept_are_over_all_trainings_of_a_recipe(results):
+    for name in ("lora-s1", "lora-s2"):
+        train(results, f"{name}-alone", WEIGHTS[name], mixture={"replay": 0.0})
+    evidence = collect([results])
+    graded = regrade(evidence.retention, evidence, ())
+    (alone,) = (claim for claim in claims_of(evidence, graded) if "replay" in claim.text)
+    kept = [float(measured(evidence, graded)[name].kept.value) for name in ("lora-s1", "lora-s2")]
+    assert alone.here.startswith(f"{sum(kept) / 2:.0%}")
+    assert "mean over 2 trainings" in alone.here
+
+
 def test_variants_are_told_over_their_seeds_from_stored_results_alone(results, tmp_path):
     make_report(results, tmp_path / "out", ReportConfig(examples=0))
     shutil.rmtree(results)

@@ -33,7 +33,7 @@ class TokensForm(QuantizedForm):
     """Fixed-width digits in ten tokens of a VLM.
 
     Attributes:
-        tokens: The tokens for 0 to 9: distinct, without spaces, quotes, commas and colons, none the beginning of another.
+        tokens: For 0 to 9: distinct, without spaces, quotes, commas and colons, none the beginning of another.
     """
 
     tokens: tuple[str, ...] = GEMMA_UNUSED

@@ -14,7 +14,7 @@ from vlm2vla.evaluation.report.measured import Graded
 from vlm2vla.evaluation.report.trained import trained
 from vlm2vla.evaluation.report.variants import trainings
 from vlm2vla.evaluation.report.weights import weights_of
-from vlm2vla.evaluation.retention import kept_more
+from vlm2vla.evaluation.retention import LINE, kept_more, over_seeds
 from vlm2vla.evaluation.statistics import wilson
 from vlm2vla.evaluation.suite import IN_DISTRIBUTION, OUT_OF_DISTRIBUTION, cell, pair, success_between
 
@@ -55,8 +55,8 @@ def claims_of(evidence: Evidence, graded: Graded | None = None) -> tuple[Claim, 
     """
     judges: tuple[Callable[[Evidence], Claim], ...] = (
         _kept,
-        _kept_alone,
-        _kept_tokens,
+        lambda found: _kept_alone(found, graded),
+        lambda found: _kept_tokens(found, graded),
         lambda found: _lora_forgets_less(found, graded),
         _words_generalise,
         _words_cost_nothing,
@@ -76,23 +76,41 @@ def _kept(evidence: Evidence) -> Claim:
     )
 
 
-def _kept_alone(evidence: Evidence) -> Claim:
-    """The paper mixes in no questions of the base's own: what a LoRA of words keeps that was trained without any."""
+def _kept_alone(evidence: Evidence, graded: Graded | None) -> Claim:
+    """The paper mixes in no questions of the base's own: what LoRAs of words keep that were trained without any."""
     text, paper = "LoRA needs no questions mixed in (replay) to keep more than 85 %", "none were mixed in"
     stored = evidence.retention
     if stored is None:
         return Claim(text, paper, "not measured", "not shown")
     alone = {run.weights for run in trained(evidence.runs) if run.variant == TUNED and run.replay == 0}
     mine = [name for name in stored.value["retention"] if weights_of(stored, name) in alone]
-    return _retention(evidence, mine[0] if mine else "", text, paper)
+    return _over_seeds(evidence, graded, trainings(mine, TUNED) or tuple(mine[:1]), text, paper)
 
 
-def _kept_tokens(evidence: Evidence) -> Claim:
+def _kept_tokens(evidence: Evidence, graded: Graded | None) -> Claim:
     text = "LoRA alone prevents most forgetting: action tokens keep it too"
     asked = evidence.retention.value["retention"] if evidence.retention else {}
-    mine = trainings(asked, TOKENS)
-    model = TOKENS if TOKENS in mine or not mine else mine[0]
-    return _retention(evidence, model, text, "91.2 % on average, 75.9 % at the least")
+    return _over_seeds(evidence, graded, trainings(asked, TOKENS), text, "91.2 % on average, 75.9 % at the least")
+
+
+def _over_seeds(evidence: Evidence, graded: Graded | None, models: tuple[str, ...], text: str, paper: str) -> Claim:
+    """What several trainings of one recipe keep on average; of one alone, what that one keeps."""
+    grades = [graded.tuned[name] for name in models if name in graded.tuned] if graded else []
+    together = over_seeds(graded.base, grades, graded.floor) if graded and len(grades) > 1 else None
+    if together is None or together.raw is None:
+        return _retention(evidence, models[0] if models else "", text, paper)
+    stored, kept, floor = evidence.retention, together.raw, together.above_floor
+    here = f"{_share(kept.value, kept.low, kept.high)}, mean over {len(grades)} trainings, on {stored.value['set']}"
+    if floor:
+        here += f"; above what can be guessed without looking {_share(floor.value, floor.low, floor.high)}"
+    here += _with_replay(evidence, models)
+    return Claim(text, paper, here, _side(kept.low, kept.high, LINE), (stored.place,))
+
+
+def _with_replay(evidence: Evidence, models: tuple[str, ...]) -> str:
+    weights = {weights_of(evidence.retention, name) for name in models}
+    replayed = any(run.weights in weights and run.replay for run in trained(evidence.runs))
+    return "; trained with replay, unlike the paper's" if replayed else ""
 
 
 def _retention(evidence: Evidence, model: str, text: str, paper: str) -> Claim:
@@ -105,9 +123,7 @@ def _retention(evidence: Evidence, model: str, text: str, paper: str) -> Claim:
     if row["above_floor"]:
         floor = row["above_floor"]
         here += f"; above what can be guessed without looking {_share(floor['value'], floor['low'], floor['high'])}"
-    weights = weights_of(stored, model)
-    if any(run.weights == weights and run.replay for run in trained(evidence.runs)):
-        here += "; trained with replay, unlike the paper's"
+    here += _with_replay(evidence, (model,))
     return Claim(text, paper, here, verdict, (stored.place,))
 
 
