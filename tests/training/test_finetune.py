@@ -9,7 +9,6 @@ import pytest
 
 from tests.training.conftest import load_rows, save_rows, write_rows
 from vlm2vla.errors import ConfigError, ModelFaultError, ModelLoadError, TrainingError
-from vlm2vla.training import arithmetic
 from vlm2vla.training.config import PRESETS, Mixture, TrainConfig, TuneConfig, recipe_of
 from vlm2vla.training.finetune import train
 from vlm2vla.training.job import Job, job_of
@@ -116,16 +115,15 @@ def test_plain_trl_and_packed_runs_begin_with_the_same_loss(job, tmp_path):
     assert packed.loss == pytest.approx(plain.loss, rel=1e-4)
 
 
-def test_bfloat16_steps_are_taken_where_they_are_quick_and_begin_with_nearly_the_same_loss(job, tmp_path, monkeypatch):
-    def first_loss(precision, quick):
-        monkeypatch.setattr(arithmetic, "bfloat16_is_quick", lambda device="cpu": quick)
-        recipe = replace(RECIPE, steps=1, precision=precision)
-        return train(job(recipe=recipe), RunFolder(tmp_path / f"{precision}-{quick}")).loss
+def test_mixed_steps_are_float32_on_a_processor_and_bfloat16_begins_with_nearly_the_same_loss(job, tmp_path):
+    def first_loss(precision):
+        return train(job(recipe=replace(RECIPE, steps=1, precision=precision)), RunFolder(tmp_path / precision)).loss
 
-    exact, mixed = first_loss("float32", True), first_loss("mixed", True)
-    assert mixed == pytest.approx(exact, rel=0.02)
-    assert mixed != exact
-    assert first_loss("mixed", False) == exact
+    exact = first_loss("float32")
+    assert first_loss("mixed") == exact
+    coarse = first_loss("bfloat16")
+    assert coarse == pytest.approx(exact, rel=0.02)
+    assert coarse != exact
 
 
 def test_what_was_checked_is_written_down(job, tmp_path):

@@ -1,8 +1,8 @@
-"""In which arithmetic training steps are quick: bfloat16 where the processor multiplies matrices of it, else float32.
+"""In which arithmetic pretraining is quick: bfloat16 where the processor multiplies matrices of it, else float32.
 
 On a CPU that is only so with matrix instructions (AMX). With vector instructions alone (AVX-512) steps of the small
 embedded model took twice as long in bfloat16 as in float32, since the numbers are converted to and fro; with none at
-all, many times as long.
+all, many times as long. Fine-tuning, which packs few long rows, is quicker in float32 on any CPU (see `trainers`).
 """
 
 from functools import cache

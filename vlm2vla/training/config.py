@@ -74,8 +74,8 @@ class Recipe:
         max_tokens: Longest sequence; nothing is ever cut, a longer sample is left out and counted.
         packing: shared: image and common beginning of several samples are computed once; plain: one sample each, by
             trl's SFTTrainer as it is.
-        precision: Of weights and arithmetic; mixed: float32 weights, and steps over shared
-            samples in bfloat16 arithmetic where the processor has instructions for it.
+        precision: Of weights and arithmetic; mixed: float32 weights, and on a GPU steps
+            over shared samples in bfloat16 arithmetic.
         checkpointing: Compute activations again on the way back, to save memory.
         save_every, eval_every: Steps between checkpoints, and between looks at the held-out loss.
         mixture: What is shown how often.

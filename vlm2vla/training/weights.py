@@ -42,8 +42,6 @@ def load_base(where: str, recipe: Recipe) -> tuple["PreTrainedModel", "Processor
     import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    from vlm2vla.training.arithmetic import bfloat16_is_quick
-
     if (Path(where) / "adapter_config.json").is_file() and not (Path(where) / "config.json").is_file():
         raise ConfigError(f"{where} is an adapter; --base-model must name the model it was trained on")
     local = Path(where).is_dir() or bool(os.environ.get("VLM2VLA_LOCAL_MODELS_ONLY"))
@@ -52,8 +50,6 @@ def load_base(where: str, recipe: Recipe) -> tuple["PreTrainedModel", "Processor
         model = AutoModelForImageTextToText.from_pretrained(
             where,
             dtype=torch.bfloat16 if recipe.precision == "bfloat16" else torch.float32,
-            # The fused attention is slow in bfloat16 on a CPU, most of all backwards.
-            attn_implementation="eager" if recipe.precision == "mixed" and bfloat16_is_quick() else None,
             local_files_only=local,
         )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
