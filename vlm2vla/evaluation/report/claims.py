@@ -6,15 +6,15 @@ disproves the paper.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Literal
 
 from vlm2vla.evaluation.report.evidence import Evidence, Suite
-from vlm2vla.evaluation.report.measured import Graded
+from vlm2vla.evaluation.report.measured import Graded, measured
 from vlm2vla.evaluation.report.trained import trained
 from vlm2vla.evaluation.report.variants import trainings
-from vlm2vla.evaluation.report.weights import weights_of
-from vlm2vla.evaluation.retention import LINE, kept_more, over_seeds
+from vlm2vla.evaluation.report.weights import newest_weights
+from vlm2vla.evaluation.retention import LINE, compare, kept_more, over_seeds
 from vlm2vla.evaluation.statistics import wilson
 from vlm2vla.evaluation.suite import IN_DISTRIBUTION, OUT_OF_DISTRIBUTION, cell, pair, success_between
 
@@ -77,14 +77,22 @@ def _kept(evidence: Evidence) -> Claim:
 
 
 def _kept_alone(evidence: Evidence, graded: Graded | None) -> Claim:
-    """The paper mixes in no questions of the base's own: what LoRAs of words keep that were trained without any."""
+    """The paper mixes in no questions of the base's own: what LoRAs of words keep that were trained without any.
+
+    Of several recipes the one is told of that succeeds most, so that nothing is chosen by what it keeps.
+    """
     text, paper = "LoRA needs no questions mixed in (replay) to keep more than 85 %", "none were mixed in"
-    stored = evidence.retention
-    if stored is None:
+    if evidence.retention is None:
         return Claim(text, paper, "not measured", "not shown")
     alone = {run.weights for run in trained(evidence.runs) if run.variant == TUNED and run.replay == 0}
-    mine = [name for name in stored.value["retention"] if weights_of(stored, name) in alone]
-    return _over_seeds(evidence, graded, trainings(mine, TUNED) or tuple(mine[:1]), text, paper)
+    models = [model for model in measured(evidence, graded).values() if model.weights in alone and model.kept]
+    models.sort(key=lambda model: -(model.driven.success.value if model.driven else -1.0))
+    names = [model.name for model in models]
+    seeds = trainings(names, TUNED)
+    told = _over_seeds(evidence, graded, seeds or tuple(names[:1]), text, paper)
+    others = [model for model in models if model.name not in (seeds or names[:1])]
+    listed = ", ".join(f"{model.name} {_share(*astuple(model.kept))}" for model in others)
+    return replace(told, here=f"{told.here}; others without replay: {listed}") if others else told
 
 
 def _kept_tokens(evidence: Evidence, graded: Graded | None) -> Claim:
@@ -96,19 +104,23 @@ def _kept_tokens(evidence: Evidence, graded: Graded | None) -> Claim:
 def _over_seeds(evidence: Evidence, graded: Graded | None, models: tuple[str, ...], text: str, paper: str) -> Claim:
     """What several trainings of one recipe keep on average; of one alone, what that one keeps."""
     grades = [graded.tuned[name] for name in models if name in graded.tuned] if graded else []
-    together = over_seeds(graded.base, grades, graded.floor) if graded and len(grades) > 1 else None
-    if together is None or together.raw is None:
+    stored, kept, floor, of = evidence.retention, None, None, ""
+    if graded and len(grades) > 1 and (together := over_seeds(graded.base, grades, graded.floor)):
+        kept, floor, of = together.raw, together.above_floor, f", mean over {len(grades)} trainings,"
+    elif grades and (alone := compare(graded.base, grades[0], graded.floor)):
+        kept, floor = alone.raw, alone.above_floor
+    if kept is None:
         return _retention(evidence, models[0] if models else "", text, paper)
-    stored, kept, floor = evidence.retention, together.raw, together.above_floor
-    here = f"{_share(kept.value, kept.low, kept.high)}, mean over {len(grades)} trainings, on {stored.value['set']}"
+    here = f"{_share(*astuple(kept))}{of} on {stored.value['set']}"
     if floor:
-        here += f"; above what can be guessed without looking {_share(floor.value, floor.low, floor.high)}"
+        here += f"; above what can be guessed without looking {_share(*astuple(floor))}"
     here += _with_replay(evidence, models)
     return Claim(text, paper, here, _side(kept.low, kept.high, LINE), (stored.place,))
 
 
 def _with_replay(evidence: Evidence, models: tuple[str, ...]) -> str:
-    weights = {weights_of(evidence.retention, name) for name in models}
+    current = newest_weights(evidence)
+    weights = {current.get(name) for name in models}
     replayed = any(run.weights in weights and run.replay for run in trained(evidence.runs))
     return "; trained with replay, unlike the paper's" if replayed else ""
 
