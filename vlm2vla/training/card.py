@@ -45,8 +45,7 @@ def model_card(run: RunFolder, recipe: Recipe, variant: str, report: Mapping[str
         "Checked in this run: image attention "
         f"{checks.get('image_attention', 'not checked')}; longest sample {checks.get('longest_sample_tokens')} of "
         f"{checks.get('max_tokens')} tokens, nothing was cut; vision tower before and after "
-        f"{checks.get('vision_before')}, {checks.get('vision_after')}; the adapter changes logits by up to "
-        f"{_number(checks.get('adapter_changes_logits_by'))}.\n\n"
+        f"{checks.get('vision_before')}, {checks.get('vision_after')}{_changes(checks)}.\n\n"
         "A low loss is no proof of a robot that succeeds, nor of knowledge that was kept: see the evaluation.\n"
     )
 
@@ -54,6 +53,12 @@ def model_card(run: RunFolder, recipe: Recipe, variant: str, report: Mapping[str
 def _name(base: str) -> str:
     """Hub ids as they are, folders without their place."""
     return base.rstrip("/").split("/")[-1] if base.startswith("/") else base
+
+
+def _changes(checks: Mapping[str, Any]) -> str:
+    """What the adapter does to the base; nothing where there is none."""
+    change = checks.get("adapter_changes_logits_by")
+    return f"; the adapter changes logits by up to {_number(change)}" if change is not None else ""
 
 
 def _number(value: Any, digits: int = 4) -> str:
