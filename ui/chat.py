@@ -16,7 +16,7 @@ from ui.retention_routes import retention_router
 from vlm2vla.chat import Chat
 from vlm2vla.chat.chunks import annotated_chunks
 from vlm2vla.chat.examples import examples
-from vlm2vla.chat.lens import over_chunks, tokens_of
+from vlm2vla.chat.lens import over_chunks
 from vlm2vla.chat.retention import Comparisons
 from vlm2vla.chat.speakers import RegisteredSpeakers
 from vlm2vla.vlm.local import LocalModels
@@ -60,9 +60,9 @@ def _sources(chat: Chat, review: "Review", workspace: Workspace) -> Sources:
         return review.frame(episode, camera, step).read_bytes()
 
     def chunks(models: list[str], count: int) -> Iterator[JSON]:
-        tokens = tokens_of(entry.form for entry in chat.speakers.entries() if entry.name in models)
+        forms = {entry.name: entry.writes for entry in chat.speakers.entries() if entry.name in models}
         asked = [chat.speakers.model(name) for name in models]
-        yield from over_chunks(asked, annotated_chunks(workspace, count), tokens)
+        yield from over_chunks(asked, annotated_chunks(workspace, count), forms)
 
     def episodes(search: str) -> list[JSON]:
         rows = review.queue({"search": search})["rows"]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from vlm2vla.chat import Chat, win_rates
 from vlm2vla.chat.actions import TOKENS, WORDS, chunk_question, list_question, plan_question, said_in_actions
-from vlm2vla.chat.lens import AskedChunk, both_forms, look, over_chunks
+from vlm2vla.chat.lens import AskedChunk, all_forms, look, over_chunks
 from vlm2vla.chat.speakers import Awake
 from vlm2vla.chat.votes import WinRate
 from vlm2vla.errors import ConfigError, ModelError, NotFoundError
@@ -318,8 +318,8 @@ def test_the_lens_scores_a_chunk_in_words_and_in_tokens():
     words, tokens, _ = (row["scores"][0] for row in rows)
     assert words["mean"] > tokens["mean"]
     assert words["total"] == pytest.approx(sum(value for _, value in words["tokens"]))
-    assert both_forms("hello") is None
-    assert both_forms(both_forms("[[2.5, 0.0, -1.0, 1]]")[1]) == both_forms("[[2.5, 0.0, -1.0, 1]]")
+    assert not all_forms("hello")
+    assert all_forms(all_forms("[[2.5, 0.0, -1.0, 1]]")[1]) == all_forms("[[2.5, 0.0, -1.0, 1]]")
 
 
 def test_saving_is_not_slowed_by_long_answers(make):

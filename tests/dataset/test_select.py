@@ -34,6 +34,7 @@ def test_rejected_labels_never_leave(make, episode):
     [
         ({"stale": ("plan",)}, "stale text"),
         ({"plan": "  "}, "empty text"),
+        ({"chunk": ""}, "no action text, or none that the form can say"),
         ({"chunk": "go left a bit"}, "action text does not parse"),
         ({"end_step": 99}, "span outside the episode"),
     ],

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.dataset.conftest import make_annotation, make_episode
-from vlm2vla.dataset import early_starts, in_form, last_attempts, later_starts, rows_of
+from vlm2vla.dataset import LabelledEpisode, early_starts, in_form, last_attempts, later_starts, rows_of
+from vlm2vla.dataset.select import Selection
 from vlm2vla.dataset.starts import EARLY_M
 from vlm2vla.language import form, parse_measured
 from vlm2vla.motion import displacement
@@ -91,6 +92,16 @@ def test_another_form_says_the_same_motion(labelled):
     for old, new in zip(annotated.subtasks, tokens.subtasks, strict=True):
         assert WORDS.parse(old.chunk) == form("tokens:0.5cm").parse(new.chunk)
     assert in_form(annotated, annotated.action_form) is annotated
+
+
+def test_what_cannot_be_read_is_left_out_for_a_reason_and_the_rest_stays(labelled):
+    annotated, episode = labelled
+    first, *others = annotated.subtasks
+    mixed = replace(annotated, subtasks=(replace(first, chunk="go left a bit"), *others))
+    selection = Selection(include_unreviewed=True)
+    (kept,) = selection.of([LabelledEpisode(in_form(mixed, "tokens:0.1cm"), episode)])
+    assert [each.text for each in kept.annotated.subtasks] == [each.text for each in others]
+    assert selection.left_out == {"action text does not parse": 1}
 
 
 def test_rows_of_equal_length(labelled):

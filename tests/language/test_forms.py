@@ -35,7 +35,6 @@ def test_the_resolution_is_part_of_the_name():
     [
         ("row:0.5cm", "did you mean 'rows'"),
         ("sentense:1cm", "did you mean 'sentence'"),
-        ("rows", "did you mean 'rows:0.5cm'"),
         ("rows:0.5", "did you mean 'rows:0.5cm'"),
         ("rows:xcm", "did you mean 'rows:0.5cm'"),
         ("rows7:0.5cm", "did you mean 'rows7:0.5cm:1deg'"),
@@ -51,6 +50,11 @@ def test_the_resolution_is_part_of_the_name():
 def test_a_wrong_name_is_refused_with_a_hint(name, hint):
     with pytest.raises(ConfigError, match=hint):
         form(name)
+
+
+@pytest.mark.parametrize("kind", ["rows", "rows7", "sentence7", "tokens"])
+def test_a_kind_alone_is_that_kind_at_the_usual_resolution(kind):
+    assert form(kind) == make_form(LanguageConfig(form=kind))
 
 
 def test_a_resolution_that_cannot_be_written_is_refused():

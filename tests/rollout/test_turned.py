@@ -1,6 +1,7 @@
 """Rotation from recordings to driving: seven numbers a row, and weights that are asked for their own form."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from vlm2vla import pipeline
 from vlm2vla.config import AnnotateConfig, GeminiConfig, ImportConfig, LanguageConfig, PolicyConfig, TrialsConfig
 from vlm2vla.embodiment import STRETCH_RE1
 from vlm2vla.errors import ConfigError
-from vlm2vla.language import form
+from vlm2vla.language import GEMMA_UNUSED, form
 from vlm2vla.policy import Driving, KinematicVerifier
 from vlm2vla.robot.scripted import HandClock, ScriptedRobot
 from vlm2vla.rollout.drivers import Drivers, as_trained
@@ -38,8 +39,25 @@ def test_weights_are_asked_for_the_form_they_were_trained_in(workspace, tiny_fol
         asked = as_trained(entry, PolicyConfig(seed=3))
         assert (asked.form, asked.seed) == (told, 3)
         assert Drivers(workspace).policy(name, STRETCH_RE1)._form.name == told
+    far = registry.add("far", "http://127.0.0.1:9/v1", actions="language")
+    assert as_trained(far, PolicyConfig(form="rows7:0.5cm:1deg")).form == "rows7:0.5cm:1deg"
+    coded = registry.add("coded", "http://127.0.0.1:9/v1", actions="tokens", form="tokens:0.5cm:a,b,c,d,e,f,g,h,i,j")
+    assert as_trained(coded, PolicyConfig()).form == coded.form == "tokens:0.5cm:a,b,c,d,e,f,g,h,i,j"
     base = registry.add("plain", str(tiny_folder / "base"))
     assert as_trained(base, PolicyConfig(form="sentence:0.5cm")).form == "sentence:0.5cm"
+
+
+def test_digits_are_those_of_the_base_and_only_for_tokens():
+    tokens = TrainConfig(variant="lora-tokens")
+    own = recipe_of(tokens).form
+    assert own.startswith("tokens:0.5cm:")
+    other = recipe_of(replace(tokens, base_model="google/gemma-3-4b-it"))
+    assert (other.form, other.action_tokens) == ("tokens:0.5cm", GEMMA_UNUSED)
+    asked = recipe_of(tokens, TuneConfig(action_tokens=tuple("abcdefghij")))
+    assert asked.form == "tokens:0.5cm:a,b,c,d,e,f,g,h,i,j"
+    assert recipe_of(TrainConfig()).action_tokens == GEMMA_UNUSED
+    with pytest.raises(ConfigError, match="writes words"):
+        recipe_of(TrainConfig(), TuneConfig(action_tokens=tuple("abcdefghij")))
 
 
 def test_the_form_of_a_run_is_a_setting():

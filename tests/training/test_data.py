@@ -40,6 +40,13 @@ def test_one_rotten_sample_is_left_out_and_named(tmp_path):
     assert not any(group.source == "e3" for group in data.train)
 
 
+def test_what_its_writer_left_out_stays_known(tmp_path):
+    folder = write_rows(tmp_path / "set")
+    (folder / "manifest.json").write_text('{"left_out": {"stale text": 3}}')
+    (told,) = read_data([folder], Mixture(held_out=0.0), grouped=True).manifest["sets"]
+    assert told["left_out"] == {"stale text": 3}
+
+
 @pytest.mark.parametrize("spoilt", ['{"id": 1}', "no json", '["a list"]'])
 def test_a_damaged_line_costs_one_row(tmp_path, spoilt):
     folder = write_rows(tmp_path / "set")

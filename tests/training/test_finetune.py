@@ -299,7 +299,7 @@ def test_a_run_without_checkpoint_does_not_forget_what_it_began_with(job, tmp_pa
 def test_flags_change_the_preset_and_nothing_else():
     recipe = recipe_of(TrainConfig(variant="full-tokens"), TuneConfig(rank=4, steps=7, packing="plain"))
     assert (recipe.lora_rank, recipe.lora_alpha, recipe.steps, recipe.packing) == (4, 8, 7, "plain")
-    assert recipe.form == "tokens:0.5cm"
+    assert recipe.form.startswith("tokens:0.5cm:")
     assert recipe.learning_rate == PRESETS["embedded"].full_learning_rate
     paper = recipe_of(TrainConfig(preset="paper-gemma3-12b"))
     assert (paper.lora_rank, paper.lora_alpha, paper.learning_rate, paper.batch) == (16, 32, 5e-5, 8)

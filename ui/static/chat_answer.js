@@ -27,7 +27,7 @@ export function makeAnswer(name = "") {
     mode = wanted;
     setTokens(text, wanted === "tokens");
     text.classList.toggle("live", writing && Boolean(answer.text));
-    text.classList.toggle("mono", /^\s*(\[\[|<unused)/.test(answer.text));
+    text.classList.toggle("mono", /^\s*\[\[/.test(answer.text) || answer.says?.level === "chunk");
     problem.hidden = !answer.problem;
     fill(problem, answer.problem || "");
     says.hidden = !answer.says;

@@ -1,6 +1,7 @@
 """What an answer says in action language, and what to ask next: the three levels inside a conversation. Pure."""
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -48,16 +49,17 @@ def chunk_question(form_name: str) -> str:
     return dialogue("x", STRETCH_RE1, form(form_name), subtask="y", plan="z")[-1].text
 
 
-def next_question(question: str, answers: list[str]) -> str:
+def next_question(question: str, answers: list[str], forms: Sequence[str] = ()) -> str:
     """The question of the next level, "" where there is none.
 
     Args:
         question: What was asked.
+        forms: Action forms of the models; tokens are asked for where all of them write in tokens.
         answers: From left to right; the list of subtasks is taken from the rightmost one that is one.
     """
     level = asked_level(question)
     if level == "plan":
-        return chunk_question(WORDS)
+        return chunk_question(TOKENS if forms and all(name.startswith("tokens") for name in forms) else WORDS)
     task = _TASK.search(question)
     if level != "subtask" or not task:
         return ""

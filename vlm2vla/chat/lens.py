@@ -6,6 +6,7 @@ same action in action tokens is not.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from vlm2vla.chat.actions import TOKENS, WORDS, chunk_question
@@ -46,27 +47,27 @@ def score_text(model: ChatModel, messages: Sequence[Message], text: str) -> Scor
     return Score(model.name, pairs, round(total, 4), round(total / len(pairs), 4) if pairs else None)
 
 
-def tokens_of(forms: Iterable[str]) -> str:
-    """The first token form among forms of models, else the one with Gemma's reserved tokens."""
-    return next((name for name in forms if name.startswith("tokens")), TOKENS)
+def token_forms(forms: Iterable[str]) -> tuple[str, ...]:
+    """Each token form among the forms of models once; the one with Gemma's reserved tokens where there is none."""
+    return tuple(dict.fromkeys(name for name in forms if name.startswith("tokens"))) or (TOKENS,)
 
 
-def both_forms(text: str, tokens: str = TOKENS) -> tuple[str, str] | None:
-    """An action chunk in words and in the action tokens of a form; None where `text` is no action chunk."""
-    for name in (WORDS, tokens):
+def all_forms(text: str, tokens: Sequence[str] = (TOKENS,)) -> tuple[str, ...]:
+    """An action chunk in words, and in the action tokens of each form; empty where `text` is no action chunk."""
+    for name in (WORDS, *tokens):
         try:
             chunk = form(name).parse(text)
         except ActionParseError:
             continue
-        return form(WORDS).verbalize(chunk), form(tokens).verbalize(chunk)
-    return None
+        return tuple(form(each).verbalize(chunk) for each in (WORDS, *tokens))
+    return ()
 
 
 def look(
     models: Sequence[ChatModel],
     messages: Mapping[str, Sequence[Message]],
     texts: Sequence[str],
-    tokens: str = TOKENS,
+    tokens: Sequence[str] = (TOKENS,),
 ) -> list[dict[str, Any]]:
     """Score several texts under several models; an action chunk is scored in words and in action tokens.
 
@@ -77,7 +78,7 @@ def look(
         models: Who is asked.
         messages: By the model's name, what the texts would answer.
         texts: The texts.
-        tokens: Name of the token form.
+        tokens: Names of the token forms; models that were trained with other digits each have a row for theirs.
 
     Returns:
         One row per text: text, kind ("text", "words", "tokens") and a score per model.
@@ -90,8 +91,9 @@ def look(
         raise ConfigError(f"give 1 to {MAX_TEXTS} texts to score")
     rows = []
     for text in wanted:
-        pair = both_forms(text, tokens)
-        for kind, words in zip(("words", "tokens"), pair, strict=True) if pair else (("text", text),):
+        said = all_forms(text, tokens)
+        kinds = ("words", *("tokens" for _ in tokens)) if said else ("text",)
+        for kind, words in zip(kinds, said or (text,), strict=True):
             scores = [asdict(score_text(model, _asking(messages[model.name], kind), words)) for model in models]
             rows.append({"text": words, "kind": kind, "scores": scores})
     return rows
@@ -142,9 +144,9 @@ class AskedChunk:
 
 
 def over_chunks(
-    models: Sequence[ChatModel], chunks: Sequence[AskedChunk], form_name: str = TOKENS
+    models: Sequence[ChatModel], chunks: Sequence[AskedChunk], forms: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[dict[str, Any]]:
-    """The same comparison over many annotated chunks, in words and in the token form `form_name`.
+    """The same comparison over many annotated chunks; `forms` names the action forms of models that write in one.
 
     Yields:
         {"done", "total"} and a `ChunkScore` as plain values for each chunk and model; {"model", "problem"} once for a
@@ -152,11 +154,12 @@ def over_chunks(
     """
     failed: set[str] = set()
     for done, chunk in enumerate(chunks, 1):
-        pair = both_forms(chunk.text, form_name)
+        pair = all_forms(chunk.text)
         for model in models if pair else ():
             if model.name in failed:
                 continue
-            words, tokens = score_text(model, chunk.ask_words, pair[0]), score_text(model, chunk.ask_tokens, pair[1])
+            coded = all_forms(chunk.text, token_forms([forms.get(model.name, ""), *forms.values()])[:1])[1]
+            words, tokens = score_text(model, chunk.ask_words, pair[0]), score_text(model, chunk.ask_tokens, coded)
             problem = words.problem or tokens.problem
             if problem:
                 failed.add(model.name)

@@ -15,7 +15,7 @@ from typing import Any
 
 from vlm2vla.chat.conversation import MAX_TEXT, Answer, Conversation, Exchange, Vote
 from vlm2vla.chat.export import to_archive, to_json, to_markdown
-from vlm2vla.chat.lens import look, tokens_of
+from vlm2vla.chat.lens import look, token_forms
 from vlm2vla.chat.speakers import Awake, Speakers
 from vlm2vla.chat.store import ChatStore
 from vlm2vla.chat.view import conversation_view, exchange_view, shown_problem
@@ -220,7 +220,7 @@ class Chat:
             raise ConfigError(f"there is no question {number} to look at")
         models = [self.speakers.model(name) for name in conversation.models]
         asked = {name: self.messages(conversation, name, number) for name in conversation.models}
-        rows = look(models, asked, texts, tokens_of(self._forms(conversation).values()))
+        rows = look(models, asked, texts, token_forms(self._forms(conversation).values()))
         if conversation.blind:
             for row in rows:
                 row["scores"] = [
@@ -252,7 +252,7 @@ class Chat:
 
     def _forms(self, conversation: Conversation) -> dict[str, str]:
         """How the models of a conversation write actions."""
-        return {entry.name: entry.form for entry in self.speakers.entries() if entry.name in conversation.models}
+        return {entry.name: entry.writes for entry in self.speakers.entries() if entry.name in conversation.models}
 
     def _answers(self, conversation: Conversation, stopped: threading.Event) -> Iterator[JSON]:
         number = len(conversation.exchanges) - 1

@@ -50,7 +50,7 @@ def exchange_view(conversation: Conversation, number: int, forms: Mapping[str, s
         ],
         "sampling": asdict(exchange.sampling),
         "vote": exchange.vote.choice if exchange.vote else None,
-        "next": next_question(exchange.text, whole),
+        "next": next_question(exchange.text, whole, [forms.get(name, "") for name in conversation.models]),
     }
 
 

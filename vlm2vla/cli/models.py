@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from vlm2vla.cli.console import Common, Done, Flat, say
+from vlm2vla.language import form
 from vlm2vla.workspace import Workspace
 
 
@@ -24,6 +25,8 @@ class NewModel:
     """Servers: the model's name over there; the short name when not given."""
     actions: Annotated[Literal["language", "tokens", ""], tyro.conf.arg(metavar="language|tokens")] = ""
     """How it writes actions."""
+    form: str = ""
+    """Name of its action form, such as rows7:0.5cm:1deg; weights of this computer tell theirs."""
     note: str = ""
     """Whatever a person should know."""
 
@@ -59,7 +62,13 @@ def list_(common: Flat[Common] = Common()) -> Done:
 def add(config: Flat[NewModel], common: Flat[Common] = Common()) -> Done:
     """Write down a model under a name: weights on disk or on the hub, or a server."""
     entry = _registry(common).add(
-        config.name, config.where, base=config.base, model=config.model, actions=config.actions, note=config.note
+        config.name,
+        config.where,
+        base=config.base,
+        model=config.model,
+        actions=config.actions,
+        form=form(config.form).name if config.form else "",
+        note=config.note,
     )
     say(f"{entry.name} is {entry.kind} {entry.path or entry.url or entry.model}; `vlm2vla models check` tries it")
     return Done({"model": asdict(entry)})

@@ -56,8 +56,10 @@ def reason_left_out(subtask: AnnotatedSubtask, form_name: str, include_unreviewe
         return "not accepted"
     if subtask.stale:
         return "stale text"
-    if not (subtask.text.strip() and subtask.plan.strip() and subtask.chunk.strip()):
+    if not (subtask.text.strip() and subtask.plan.strip()):
         return "empty text"
+    if not subtask.chunk.strip():
+        return "no action text, or none that the form can say"
     try:
         form_called(form_name).parse(subtask.chunk)
     except ActionParseError:

@@ -15,7 +15,7 @@ import numpy as np
 
 from vlm2vla.dataset.samples import Sample, samples_at
 from vlm2vla.dataset.select import form_called
-from vlm2vla.errors import AnnotationError, ConfigError
+from vlm2vla.errors import ActionParseError, AnnotationError, ConfigError
 from vlm2vla.language import even_rows, measured_plan
 from vlm2vla.types import AnnotatedEpisode, Episode
 
@@ -102,7 +102,10 @@ def last_attempts(annotated: AnnotatedEpisode) -> AnnotatedEpisode:
 
 
 def in_form(annotated: AnnotatedEpisode, name: str, *, row_cm: float = 0.0, measured: bool = False) -> AnnotatedEpisode:
-    """The same annotation with its action text in another form; subtasks that the form cannot say are left out.
+    """The same annotation with its action text in another form.
+
+    Action text that cannot be read stays as it is, and what the form cannot say becomes empty: `select` leaves out
+    both, and counts them.
 
     Args:
         annotated: Labels.
@@ -128,8 +131,10 @@ def in_form(annotated: AnnotatedEpisode, name: str, *, row_cm: float = 0.0, meas
             chunk = even_rows(chunk, row_cm=row_cm) if row_cm else chunk
             plan = measured_plan(chunk) if measured else subtask.plan
             subtasks.append(replace(subtask, plan=plan, chunk=new.verbalize(chunk)))
+        except ActionParseError:
+            subtasks.append(subtask)
         except AnnotationError:
-            continue
+            subtasks.append(replace(subtask, chunk=""))
     return replace(annotated, action_form=name, subtasks=tuple(subtasks))
 
 

@@ -26,7 +26,7 @@ from vlm2vla.language.merge import merge_steps
 from vlm2vla.language.plan import plan_of
 from vlm2vla.language.plan_text import parse_plan, verbalize_plan
 from vlm2vla.language.scale import MAX_CHARS, MAX_CM, MAX_DEG, MAX_ROWS
-from vlm2vla.language.tokens import GEMMA_UNUSED
+from vlm2vla.language.tokens import GEMMA_UNUSED, TokensForm
 from vlm2vla.language.words import Direction, MotionPhrase, directions_of, measure
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "ActionForm",
     "Direction",
     "MotionPhrase",
+    "TokensForm",
     "Turn",
     "completed_dialogue",
     "dialogue",

@@ -69,12 +69,16 @@ def make_form(config: LanguageConfig, *, tokens: tuple[str, ...] = GEMMA_UNUSED)
 def form(name: str) -> ActionForm:
     """The form called `name`, as `ActionForm.name` gives it: "rows:0.5cm", "sentence7:0.5cm:1deg".
 
+    A kind alone ("rows7") is that kind at the usual resolution.
+
     Raises:
         ConfigError: No such form; the message offers the closest one.
     """
     kind, *steps = name.split(":")
     if kind not in _KINDS:
         raise ConfigError(f"no action form {name!r}; {did_you_mean(kind, _KINDS)}")
+    if not steps:
+        return make_form(LanguageConfig(form=kind))
     tokens = tuple(steps.pop().split(",")) if kind == "tokens" and len(steps) > 1 else GEMMA_UNUSED
     suffixes = ("cm", "deg") if _KINDS[kind] else ("cm",)
     try:

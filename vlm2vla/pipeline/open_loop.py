@@ -121,7 +121,7 @@ def evaluate_actions(
 
 def _form_of(entry: ModelEntry) -> ActionForm:
     """The form in which a model was trained, as far as its weights tell."""
-    return form(entry.form or _LANGUAGE)
+    return form(entry.writes or _LANGUAGE)
 
 
 def _plans_of(entry: ModelEntry) -> str:

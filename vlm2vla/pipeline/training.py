@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +25,7 @@ from vlm2vla.dataset import (
     write_replay,
     write_trl,
 )
-from vlm2vla.errors import NotFoundError
+from vlm2vla.errors import AnnotationError, NotFoundError
 from vlm2vla.language import even_rows, form, measured_plan, prompt_hash
 from vlm2vla.pipeline.exporting import extra_samples
 from vlm2vla.pipeline.store import Progress, known_dataset, open_store
@@ -39,6 +40,8 @@ from vlm2vla.trajectories import EpisodeIndex, import_episodes
 from vlm2vla.types import AnnotatedEpisode, Episode
 from vlm2vla.vlm.registry import ModelRegistry
 from vlm2vla.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 SAMPLE = Path(__file__).resolve().parents[2] / "assets" / "sample"
 TEST_SET = SAMPLE.parent / "vqa" / "tabletop" / "items.jsonl"
@@ -120,8 +123,10 @@ def action_tokens(name: str, workspace: Workspace) -> tuple[tuple[str, float], .
     from vlm2vla.training.action_tokens import least_likely
     from vlm2vla.training.weights import load_base
 
-    recipe = PRESETS["embedded"]
-    return least_likely(*load_base(find_base(name, workspace), recipe), form(recipe.form))
+    place = find_base(name, workspace)
+    # In bfloat16 for bases that are large; what ships is small, and its logits are told apart in float32.
+    recipe = PRESETS["embedded" if Path(place).is_relative_to(SAMPLE.parent) else "gemma3-4b"]
+    return least_likely(*load_base(place, recipe), form(recipe.form))
 
 
 def prepare(config: TrainConfig, recipe: Recipe, workspace: Workspace, progress: Progress = None) -> TrainingSet:
@@ -188,7 +193,7 @@ class _Source:
             return cls._sample(workspace, form_name)
         known_dataset(config.dataset, index)
         store = open_store(workspace)
-        heads = [(head.annotated, head.number) for head in store.heads(config.dataset)]
+        heads = [(head.annotated, head.number) for head in store.heads(config.dataset, on_error=_damaged)]
         digest = hashlib.sha256("".join(annotated.dumps() for annotated, _ in heads).encode()).hexdigest()[:16]
         return cls(index, lambda: heads, digest, config.include_unreviewed, len(heads))
 
@@ -216,6 +221,10 @@ class _Source:
             yield LabelledEpisode(said, self.index.get(annotated.episode_id), number)
             if progress:
                 progress(done, self.count)
+
+
+def _damaged(error: AnnotationError) -> None:
+    log.warning("a label is left out: %s", error)
 
 
 def _extra(recipe: Recipe, seed: int) -> Callable[[AnnotatedEpisode, Episode], Iterator[Sample]]:

@@ -87,7 +87,9 @@ def as_trained(entry: ModelEntry, config: PolicyConfig) -> PolicyConfig:
     origin = read_origin(Path(entry.path)) if entry.local and entry.path else None
     if origin and config.temperature_plan is None:
         config = replace(config, temperature_plan=origin.temperature_plan)
-    return replace(config, form=entry.form or config.form)
+    if entry.form:
+        return replace(config, form=entry.form)
+    return replace(config, form=entry.writes) if config.form == PolicyConfig.form and entry.writes else config
 
 
 def one_thread_each() -> None:

@@ -23,6 +23,7 @@ from vlm2vla.evaluation.progress import Progress
 from vlm2vla.evaluation.suite import EXPERT, Job, SuiteReport, jobs_of, report_of, waiting
 from vlm2vla.rollout.drivers import EXPERTS, one_thread_each
 from vlm2vla.rollout.trials import drive_seeds
+from vlm2vla.rollout.workers import died, result_of
 from vlm2vla.vlm.identity import identity
 from vlm2vla.vlm.registry import ModelRegistry
 from vlm2vla.workspace import Workspace
@@ -129,8 +130,8 @@ def _drive(
                 if not running:
                     return
                 finished, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    yield from future.result()
+                for future in sorted(finished, key=died):
+                    yield from result_of(future)
         finally:
             for future in running:
                 future.cancel()

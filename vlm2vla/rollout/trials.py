@@ -25,6 +25,7 @@ from vlm2vla.rollout.statistics import wilson
 from vlm2vla.rollout.told import REPLAY, TYPED, Told
 from vlm2vla.rollout.trace import Trace, record
 from vlm2vla.rollout.truth import Judge
+from vlm2vla.rollout.workers import result_of
 from vlm2vla.vlm.registry import ModelRegistry
 from vlm2vla.workspace import Workspace
 
@@ -169,7 +170,7 @@ def _in_parallel(work: "_Work", seeds: Sequence[int], workers: int) -> Iterator[
         # Small pieces, so that progress is seen and no worker waits long for another.
         waiting = [pool.submit(_drive_piece, work, tuple(seeds[at : at + 5])) for at in range(0, len(seeds), 5)]
         for piece in as_completed(waiting):
-            yield from piece.result()
+            yield from result_of(piece)
 
 
 def _drive_piece(work: "_Work", seeds: tuple[int, ...]) -> list[Trial]:

@@ -37,7 +37,9 @@ def model_card(run: RunFolder, recipe: Recipe, variant: str, report: Mapping[str
         ("packages", ", ".join(f"{name} {version}" for name, version in environment.get("packages", {}).items())),
     ]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
-    left_out = data.get("left_out") or {}
+    left_out = dict(data.get("left_out") or {})
+    for each in data.get("sets", ()):
+        left_out |= each.get("left_out") or {}
     return (
         f"# {run.name}\n\n{what} for {actions}, trained on annotated robot episodes (VLM2VLA, arXiv 2509.22195).\n\n"
         f"Made by `vlm2vla {environment.get('command', '')}`.\n\n| | |\n|---|---|\n{table}\n\n"

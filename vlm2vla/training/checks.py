@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from vlm2vla.errors import ModelFaultError, TrainingError
+from vlm2vla.language import TokensForm, form
 from vlm2vla.training.action_tokens import ids_of
 from vlm2vla.training.collate import PlainCollator
 from vlm2vla.training.config import Recipe
@@ -21,6 +22,7 @@ from vlm2vla.training.weights import Trainable, vision_digest
 
 # Largest mean difference of a sample's loss per token between the packed and the plain way.
 _SAME_FLOAT32, _SAME_BFLOAT16 = 1e-4, 3e-2
+_RELOADED = "reloaded"
 # How far off a length that was not counted exactly can be, in tokens.
 _ABOUT = 16
 
@@ -61,8 +63,8 @@ def before(trainable: Trainable, recipe: Recipe, renderer: Renderer, groups: Seq
         "vision_before": vision_digest(trainable.model),
         "max_tokens": renderer.max_tokens,
     }
-    if recipe.form.startswith("tokens"):
-        found["action_tokens"] = ids_of(renderer.tokenizer, recipe.action_tokens)
+    if isinstance(words := form(recipe.form), TokensForm):
+        found["action_tokens"] = ids_of(renderer.tokenizer, words.tokens)
     probe = _probe(groups)
     found["image_attention"] = _image_attention(trainable, renderer, probe)
     found["loss_before"] = _losses(trainable, recipe, renderer, probe, found)
@@ -86,27 +88,27 @@ def after(trainable: Trainable, renderer: Renderer, groups: Sequence[Group], fou
     return {"vision_after": digest, "adapter_changes_logits_by": change}
 
 
-def reloads(base: str, folder: Path, trainable: Trainable, renderer: Renderer, groups: Sequence[Group]) -> float:
-    """Load the adapter on disk onto a fresh base; the largest difference of its logits to those in memory.
+def reloads(folder: Path, trainable: Trainable, renderer: Renderer, groups: Sequence[Group]) -> float:
+    """Load the adapter on disk beside the trained one; the largest difference of its logits to those in memory.
 
     Raises:
         TrainingError: They differ: what was written is not what was trained.
     """
-    from peft import PeftModel
-    from transformers import AutoModelForImageTextToText
-
     inputs = PlainCollator(renderer)(_probe(groups))
     inputs.pop("labels")
     dtype = next(trainable.model.parameters()).dtype
     device = next(trainable.model.parameters()).device
     inputs = {name: value.to(device) for name, value in inputs.items()}
-    # The same attention too: what is only there to fill up is computed differently by another one.
-    attention = trainable.model.config.get_text_config()._attn_implementation
-    model = AutoModelForImageTextToText.from_pretrained(base, dtype=dtype, attn_implementation=attention)
-    fresh = PeftModel.from_pretrained(model, folder)
+    model = trainable.model.eval()
     with torch.no_grad():
-        here = trainable.model.eval()(**inputs).logits.float()
-        there = fresh.to(device).eval()(**inputs).logits.float()
+        here = model(**inputs).logits.float()
+        model.load_adapter(str(folder), _RELOADED)
+        try:
+            model.set_adapter(_RELOADED)
+            there = model(**inputs).logits.float()
+        finally:
+            model.set_adapter("default")
+            model.delete_adapter(_RELOADED)
     differ = float((here - there).abs().max())
     if differ > (1e-3 if dtype == torch.float32 else 0.5):
         raise TrainingError(f"the adapter in {folder} answers otherwise than the one that was trained ({differ:.2g})")

@@ -231,8 +231,8 @@ def recipe_of(config: TrainConfig, tune: TuneConfig | None = None) -> Recipe:
     full = config.variant.startswith("full")
     changes = {
         "base": config.base_model or recipe.base,
-        "form": _form(config.variant, tune, recipe),
-        "action_tokens": tune.action_tokens or recipe.action_tokens,
+        "form": _form(config, tune, recipe),
+        "action_tokens": _action_tokens(config, tune, recipe),
         "learning_rate": recipe.full_learning_rate if full else recipe.learning_rate,
         "mixture": mixture,
     }
@@ -249,13 +249,23 @@ def recipe_of(config: TrainConfig, tune: TuneConfig | None = None) -> Recipe:
     return replace(made, per_device=min(made.per_device, made.batch))
 
 
-def _form(variant: str, tune: TuneConfig, recipe: Recipe) -> str:
+def _form(config: TrainConfig, tune: TuneConfig, recipe: Recipe) -> str:
     """Name of the action form."""
-    if not variant.endswith("tokens"):
+    if not config.variant.endswith("tokens"):
         return make_form(LanguageConfig(form=tune.form)).name if tune.form else recipe.form
     if tune.form:
-        raise ConfigError(f"the variant {variant} writes tokens, not {tune.form}; --form is for lora and full")
-    return make_form(LanguageConfig(form="tokens"), tokens=tune.action_tokens or recipe.action_tokens).name
+        raise ConfigError(f"the variant {config.variant} writes tokens, not {tune.form}; --form is for lora and full")
+    return make_form(LanguageConfig(form="tokens"), tokens=_action_tokens(config, tune, recipe)).name
+
+
+def _action_tokens(config: TrainConfig, tune: TuneConfig, recipe: Recipe) -> tuple[str, ...]:
+    """The digits: those that were asked for, else the preset's on its own base, else Gemma's reserved ones."""
+    if not config.variant.endswith("tokens"):
+        if tune.action_tokens:
+            raise ConfigError(f"the variant {config.variant} writes words; --action-tokens is for the token variants")
+        return GEMMA_UNUSED
+    own = config.base_model in ("", recipe.base)
+    return tune.action_tokens or (recipe.action_tokens if own else GEMMA_UNUSED)
 
 
 def is_lora(variant: str) -> bool:

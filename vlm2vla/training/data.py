@@ -24,6 +24,7 @@ from vlm2vla.workspace import write_atomic
 
 ROWS = "metadata.jsonl"
 CHECKED = "checked.json"
+_MANIFEST = "manifest.json"
 KINDS = ("action", "completed", "direction", "vqa")
 # More answers than this over one picture become several groups.
 MOST_ROWS = 10
@@ -294,7 +295,11 @@ def _counts(groups: Sequence[Group]) -> dict[str, Any]:
 
 
 def _set(folder: Path) -> dict[str, Any]:
-    return {"folder": str(folder), "rows_sha256": _digest(folder)}
+    told = {"folder": str(folder), "rows_sha256": _digest(folder)}
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        left_out = json.loads((folder / _MANIFEST).read_text(encoding="utf-8")).get("left_out")
+        told |= {"left_out": left_out} if left_out else {}
+    return told
 
 
 def _digest(folder: Path) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from vlm2vla.errors import TrainingError
 from vlm2vla.training.card import model_card
 from vlm2vla.training.config import Recipe, is_lora
-from vlm2vla.training.data import Order, TrainingData, read_data
+from vlm2vla.training.data import Group, Order, TrainingData, read_data
 from vlm2vla.training.job import Job, check_same, remember
 from vlm2vla.training.run import Progress, RunFolder
 
@@ -154,9 +154,7 @@ def _train(job: Job, run: RunFolder, resume: bool, stopped: threading.Event, tol
         run.add_metrics({"step": done, "held_out_loss": held_out})
     result = _save(job, run, ready.trainable)
     if is_lora(job.variant) and done:
-        found["reloaded_differs_by"] = checks.reloads(
-            job.base, result, ready.trainable, ready.renderer, ready.data.train
-        )
+        found["reloaded_differs_by"] = checks.reloads(result, ready.trainable, ready.renderer, ready.data.train)
     run.write("checks.json", found)
     state, rate = "done" if done >= steps else "stopped", watch.samples_per_s
     report = TrainReport(run.name, str(run.path), state, done, steps, loss, held_out, rate, str(result), resumed_from)
@@ -208,9 +206,15 @@ def _prepare(job: Job, run: RunFolder, resume: bool, done: int, told: "Told") ->
     run.write("checks.json", found)
     look = None
     if data.held_out:
-        collate, some = plain_or_shared(renderer, trainable.model, recipe), data.held_out[:_LOOK_GROUPS]
+        collate, some = plain_or_shared(renderer, trainable.model, recipe), _spread(data.held_out, _LOOK_GROUPS)
         look = lambda: held_out_loss(trainable.model, collate, some)  # noqa: E731
     return _Ready(trainable, renderer, data, Scheduled(data.train, order, steps * recipe.batch), steps, found, look)
+
+
+def _spread(groups: list[Group], count: int) -> list[Group]:
+    """At most so many, evenly from all of them: neighbours are of one episode."""
+    count = min(count, len(groups))
+    return [groups[number * len(groups) // count] for number in range(count)]
 
 
 def _bound(recipe: Recipe, trainable: "Trainable") -> int:

@@ -52,6 +52,7 @@ class ModelEntry:
         url: openai: address of the server, such as http://127.0.0.1:8000/v1.
         model: openai and gemini: the model's name over there.
         actions: How it writes actions, "" where it was not trained on any (or nobody said).
+        told_form: Name of the action form that it writes, where a person said so: a server's weights cannot be read.
         note: Whatever a person should know.
         shipped: It comes with the software and cannot be removed.
     """
@@ -63,6 +64,7 @@ class ModelEntry:
     url: str = ""
     model: str = ""
     actions: Actions = ""
+    told_form: str = ""
     note: str = ""
     shipped: bool = False
 
@@ -73,9 +75,14 @@ class ModelEntry:
 
     @property
     def form(self) -> str:
-        """Name of the action form that it writes, as its weights tell; "" where nobody said."""
+        """Name of the action form that it writes, as its weights tell or a person said; "" where nobody did."""
         origin = read_origin(Path(self.path)) if self.local and self.path else None
-        return origin.form if origin and origin.form else _FORMS.get(self.actions, "")
+        return origin.form if origin and origin.form else self.told_form
+
+    @property
+    def writes(self) -> str:
+        """`form`; where that is not known, the usual one of the kind of its actions, "" without any."""
+        return self.form or _FORMS.get(self.actions, "")
 
     @property
     def weights(self) -> str:
@@ -129,6 +136,7 @@ class ModelRegistry:
         base: str = "",
         model: str = "",
         actions: Actions = "",
+        form: str = "",
         note: str = "",
     ) -> ModelEntry:
         """Write down a model under a name; the weights stay where they are.
@@ -140,6 +148,7 @@ class ModelRegistry:
             base: Adapters: name, folder or hub id of the base; what the adapter says about itself when empty.
             model: Servers: the model's name over there; `name` when empty.
             actions: How it writes actions; what the folder says when empty.
+            form: Name of its action form; what the folder says when empty.
             note: Whatever a person should know.
 
         Raises:
@@ -160,7 +169,7 @@ class ModelRegistry:
             entry = ModelEntry(name, "base", path=where)
         else:
             raise NotFoundError(f"no folder {where!r}, and it is no URL and no hub id (owner/name) either")
-        entry = replace(entry, actions=actions or entry.actions, note=note)
+        entry = replace(entry, actions=actions or entry.actions, told_form=form, note=note)
         self._write((*self._added(), entry))
         return entry
 

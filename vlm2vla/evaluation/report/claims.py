@@ -181,9 +181,11 @@ def _difference(
     seeded = ones and others and (ones, others) != ((first,), (second,))
     if seeded and (gap := success_between(suite.rows, ones, others, families)):
         here = f"{_points(gap.value, gap.low, gap.high)}, {_seeds(ones, others)}"
+        side = _side(gap.low, gap.high, line)
         if not any(row["result"] == "success" for row in suite.rows if row["model"] in others):
             here += f"; {', '.join(others)} never succeeded at anything: hardly trained, or not able to"
-        return Claim(text, paper, here, _side(gap.low, gap.high, line), _places(suite, *ones, *others))
+            side = "not shown"
+        return Claim(text, paper, here, side, _places(suite, *ones, *others))
     found = pair(suite.rows, first, second, families) if suite and second else None
     if found is None:
         return Claim(text, paper, "not measured", "not shown")
@@ -231,7 +233,10 @@ def _parse_failures(evidence: Evidence) -> Claim:
         return Claim(text, "about 10 %", "not measured", "not shown")
     share = wilson(broken, written)
     side = _side(-share.high, -share.low, -0.10)
-    here = f"{_share(share.value, share.low, share.high)} of {written} chunks"
+    here = f"{_share(share.value, share.low, share.high)} of {written} chunks (their opening brackets given)"
+    if (free := evidence.actions_of(TUNED)) and (parsed := free.value["actions"].get("parse_rate")):
+        low, high = (None if parsed[key] is None else 1 - parsed[key] for key in ("high", "low"))
+        here += f"; open loop, where nothing is given, {_share(1 - parsed['value'], low, high)}"
     return Claim(text, "about 10 %", here, side, _places(suite, TUNED))
 
 

@@ -27,8 +27,17 @@ from vlm2vla.workspace import Workspace, write_atomic
 _CURVE = 100
 # A place on this computer, in the text of a card; addresses and fractions are none.
 _PATH = re.compile(r"(?<![\w:/.])/(?:[^\s/`'\"|]+/)+")
-# What a recipe says that changes nothing of what comes out.
-_NO_MATTER = ("name", "base", "full_learning_rate", "save_every", "eval_every", "per_device", "checkpointing")
+# What a recipe says that changes nothing of what comes out, or (action tokens) what its form says too.
+_NO_MATTER = (
+    "name",
+    "base",
+    "action_tokens",
+    "full_learning_rate",
+    "save_every",
+    "eval_every",
+    "per_device",
+    "checkpointing",
+)
 
 
 @dataclass(frozen=True)

@@ -170,11 +170,19 @@ def _log(folder: Path, line: Mapping[str, Any]) -> None:
         file.write(json.dumps(line) + "\n")
 
 
+def _step_of(line: str) -> float:
+    """Step of a line of metrics; infinite for what a kill tore."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
+
+
 def _forget_after(folder: Path, step: int) -> None:
     """Drop metrics of steps that will be done again."""
     path = folder / "metrics.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    kept = [line for line in lines if line.strip() and json.loads(line)["step"] <= step]
+    kept = [line for line in lines if _step_of(line) <= step]
     part = folder / "metrics.jsonl.part"
     part.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
     os.replace(part, path)

@@ -115,8 +115,8 @@ class Follower:
     def allowed(self) -> Tensor:
         """Bool [vocabulary]: tokens that may come next, in the tokenizer's own spelling.
 
-        A byte where the character has a token, or the first letters of an action token, would follow the grammar too,
-        but no training text is spelt so.
+        A byte where the character has a token, or the first letters of a reserved token, would follow the grammar
+        too, but no training text is spelt so.
         """
         self._matcher.fill_next_token_bitmask(self._mask)
         bits = torch.arange(32, dtype=torch.int32)
