@@ -9,11 +9,20 @@ import pytest
 from PIL import Image
 
 from vlm2vla.chat import Chat, win_rates
-from vlm2vla.chat.actions import TOKENS, WORDS, chunk_question, list_question, plan_question, said_in_actions
-from vlm2vla.chat.lens import AskedChunk, all_forms, look, over_chunks
+from vlm2vla.chat.actions import (
+    TOKENS,
+    WORDS,
+    chunk_question,
+    list_question,
+    next_question,
+    plan_question,
+    said_in_actions,
+)
+from vlm2vla.chat.lens import AskedChunk, all_forms, look, over_chunks, token_forms
 from vlm2vla.chat.speakers import Awake
 from vlm2vla.chat.votes import WinRate
 from vlm2vla.errors import ConfigError, ModelError, NotFoundError
+from vlm2vla.language import form
 from vlm2vla.vlm.chat import Message, Token
 from vlm2vla.workspace import Workspace
 
@@ -387,6 +396,24 @@ def test_a_plan_is_read_in_directions_and_with_centimetres(plan, says):
     assert said_in_actions(question, plan) == {"level": "plan", "ok": True, "text": says}
     assert "motion plan" in said_in_actions(question, "a red cube")["text"]
     assert not said_in_actions(question, "a red cube")["ok"]
+
+
+def test_a_chunk_is_read_in_the_digits_of_the_model_that_wrote_it():
+    own, question = "tokens:0.5cm:a,b,c,d,e,f,g,h,i,j", chunk_question(TOKENS)
+    chunk = form(own).verbalize(form(WORDS).parse("[[2.5, 0.0, -1.0, 1]]"))
+    said = said_in_actions(question, chunk, own)
+    assert said == {"level": "chunk", "ok": True, "text": said_in_actions(question, "[[2.5, 0.0, -1.0, 1]]")["text"]}
+    assert not said_in_actions(question, chunk)["ok"]
+    assert next_question(plan_question("x", "y"), ["up 3 cm"], [own, own]) == question
+    assert next_question(plan_question("x", "y"), ["up 3 cm"], [own, ""]) == chunk_question(WORDS)
+
+
+def test_each_token_form_among_the_models_has_a_row_of_its_own_in_the_lens():
+    own = "tokens:0.5cm:a,b,c,d,e,f,g,h,i,j"
+    assert token_forms(["", "rows:0.5cm", own, TOKENS, own]) == (own, TOKENS)
+    assert token_forms(["", "rows:0.5cm"]) == (TOKENS,)
+    words, first, second = all_forms("[[2.5, 0.0, -1.0, 1]]", (own, TOKENS))
+    assert [form(name).parse(text) for name, text in ((own, first), (TOKENS, second))] == [form(WORDS).parse(words)] * 2
 
 
 def test_the_lens_over_chunks_names_what_cannot_score_and_goes_on():
