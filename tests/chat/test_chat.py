@@ -10,20 +10,12 @@ from PIL import Image
 
 from vlm2vla.chat import Chat, win_rates
 from vlm2vla.chat.actions import (
-    TOKENS,
-    WORDS,
-    chunk_question,
     list_question,
-    next_question,
-    plan_question,
-    said_in_actions,
 )
-from vlm2vla.chat.lens import AskedChunk, all_forms, look, over_chunks, token_forms
 from vlm2vla.chat.speakers import Awake
 from vlm2vla.chat.votes import WinRate
 from vlm2vla.errors import ConfigError, ModelError, NotFoundError
-from vlm2vla.language import form
-from vlm2vla.vlm.chat import Message, Token
+from vlm2vla.vlm.chat import Token
 from vlm2vla.workspace import Workspace
 
 
@@ -315,22 +307,6 @@ def test_ids_are_no_paths(make, name):
         make().open(name)
 
 
-def test_the_lens_scores_a_chunk_in_words_and_in_tokens():
-    class Model:
-        name = "base"
-
-        def score(self, messages, answer):
-            return tuple(Token(letter, -1.0 if letter != "<" else -9.0) for letter in answer)
-
-    rows = look([Model()], {"base": []}, ["[[2.5, 0.0, -1.0, 1]]", "a plain answer"])
-    assert [row["kind"] for row in rows] == ["words", "tokens", "text"]
-    words, tokens, _ = (row["scores"][0] for row in rows)
-    assert words["mean"] > tokens["mean"]
-    assert words["total"] == pytest.approx(sum(value for _, value in words["tokens"]))
-    assert not all_forms("hello")
-    assert all_forms(all_forms("[[2.5, 0.0, -1.0, 1]]")[1]) == all_forms("[[2.5, 0.0, -1.0, 1]]")
-
-
 def test_saving_is_not_slowed_by_long_answers(make):
     chat = make(base=lambda messages: ("word " for _ in range(2000)))
     conversation = chat.new(["base"])["id"]
@@ -363,74 +339,3 @@ def test_action_language_is_read_as_the_robot_would_and_the_next_level_is_asked(
     assert shown["answers"][1]["says"]["text"] == "2 rows: down 3.0 cm, forward 2.5 cm, gripper closed at the end"
     assert shown["next"] == ""
     assert list(chat.ask(conversation, "What colour is it?"))[-1]["answers"][1]["says"] is None
-
-
-def test_the_lens_asks_for_tokens_where_it_scores_tokens():
-    asked = []
-
-    class Model:
-        name = "base"
-
-        def score(self, messages, answer):
-            asked.append((messages[-1].text, answer))
-            return (Token(answer, -1.0),)
-
-    look([Model()], {"base": [Message("user", (chunk_question(WORDS),))]}, ["[[2.5, 0.0, -1.0, 1]]"])
-    (words, chunk), (tokens, coded) = asked
-    assert (words, tokens) == (chunk_question(WORDS), chunk_question(TOKENS))
-    assert (chunk[:2], coded[:2]) == ("[[", "<u")
-
-
-@pytest.mark.parametrize(
-    ("plan", "says"),
-    [
-        ("move forward and right, then close the gripper", "a motion plan of 2 phrases"),
-        (
-            "forward 28 cm, right 30 cm, then down 5 cm, then close the gripper",
-            "a motion plan of 3 phrases: right 30.0 cm, forward 28.0 cm, down 5.0 cm in all",
-        ),
-    ],
-)
-def test_a_plan_is_read_in_directions_and_with_centimetres(plan, says):
-    question = plan_question("pick up the cube", "Grasp the cube")
-    assert said_in_actions(question, plan) == {"level": "plan", "ok": True, "text": says}
-    assert "motion plan" in said_in_actions(question, "a red cube")["text"]
-    assert not said_in_actions(question, "a red cube")["ok"]
-
-
-def test_a_chunk_is_read_in_the_digits_of_the_model_that_wrote_it():
-    own, question = "tokens:0.5cm:a,b,c,d,e,f,g,h,i,j", chunk_question(TOKENS)
-    chunk = form(own).verbalize(form(WORDS).parse("[[2.5, 0.0, -1.0, 1]]"))
-    said = said_in_actions(question, chunk, own)
-    assert said == {"level": "chunk", "ok": True, "text": said_in_actions(question, "[[2.5, 0.0, -1.0, 1]]")["text"]}
-    assert not said_in_actions(question, chunk)["ok"]
-    assert next_question(plan_question("x", "y"), ["up 3 cm"], [own, own]) == question
-    assert next_question(plan_question("x", "y"), ["up 3 cm"], [own, ""]) == chunk_question(WORDS)
-
-
-def test_each_token_form_among_the_models_has_a_row_of_its_own_in_the_lens():
-    own = "tokens:0.5cm:a,b,c,d,e,f,g,h,i,j"
-    assert token_forms(["", "rows:0.5cm", own, TOKENS, own]) == (own, TOKENS)
-    assert token_forms(["", "rows:0.5cm"]) == (TOKENS,)
-    words, first, second = all_forms("[[2.5, 0.0, -1.0, 1]]", (own, TOKENS))
-    assert [form(name).parse(text) for name, text in ((own, first), (TOKENS, second))] == [form(WORDS).parse(words)] * 2
-
-
-def test_the_lens_over_chunks_names_what_cannot_score_and_goes_on():
-    class Model:
-        name = "base"
-
-        def score(self, messages, answer):
-            return (Token(answer, -1.0 if answer[0] == "[" else -6.0),)
-
-    class Deaf:
-        name = "server"
-
-        def score(self, messages, answer):
-            raise ModelError("the server does not tell")
-
-    chunk = AskedChunk("pick up the cube", [], [], "[[2.5, 0.0, -1.0, 1]]")
-    records = list(over_chunks([Model(), Deaf()], [chunk, chunk]))
-    assert [record["model"] for record in records] == ["base", "server", "base"]
-    assert records[1]["problem"] == "the server does not tell"
-    assert (records[2]["words"], records[2]["tokens"], records[2]["done"], records[2]["total"]) == (-1.0, -6.0, 2, 2)

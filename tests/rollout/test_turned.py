@@ -10,7 +10,7 @@ from vlm2vla import pipeline
 from vlm2vla.config import AnnotateConfig, GeminiConfig, ImportConfig, LanguageConfig, PolicyConfig, TrialsConfig
 from vlm2vla.embodiment import STRETCH_RE1
 from vlm2vla.errors import ConfigError
-from vlm2vla.language import GEMMA_UNUSED, form
+from vlm2vla.language import form
 from vlm2vla.policy import Driving, KinematicVerifier
 from vlm2vla.robot.scripted import HandClock, ScriptedRobot
 from vlm2vla.rollout.drivers import Drivers, as_trained
@@ -52,10 +52,9 @@ def test_digits_are_those_of_the_base_and_only_for_tokens():
     own = recipe_of(tokens).form
     assert own.startswith("tokens:0.5cm:")
     other = recipe_of(replace(tokens, base_model="google/gemma-3-4b-it"))
-    assert (other.form, other.action_tokens) == ("tokens:0.5cm", GEMMA_UNUSED)
+    assert other.form == "tokens:0.5cm"
     asked = recipe_of(tokens, TuneConfig(action_tokens=tuple("abcdefghij")))
     assert asked.form == "tokens:0.5cm:a,b,c,d,e,f,g,h,i,j"
-    assert recipe_of(TrainConfig()).action_tokens == GEMMA_UNUSED
     with pytest.raises(ConfigError, match="writes words"):
         recipe_of(TrainConfig(), TuneConfig(action_tokens=tuple("abcdefghij")))
 

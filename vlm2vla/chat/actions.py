@@ -54,8 +54,8 @@ def next_question(question: str, answers: list[str], forms: Sequence[str] = ()) 
 
     Args:
         question: What was asked.
-        forms: Action forms of the models; tokens are asked for where all of them write in tokens.
         answers: From left to right; the list of subtasks is taken from the rightmost one that is one.
+        forms: Action forms of the models; tokens are asked for where all of them write in tokens.
     """
     level = asked_level(question)
     if level == "plan":

@@ -153,13 +153,14 @@ def over_chunks(
         model that cannot score.
     """
     failed: set[str] = set()
+    digits = {model.name: token_forms([forms.get(model.name, ""), *forms.values()])[0] for model in models}
     for done, chunk in enumerate(chunks, 1):
-        pair = all_forms(chunk.text)
-        for model in models if pair else ():
+        readable = all_forms(chunk.text)
+        for model in models if readable else ():
             if model.name in failed:
                 continue
-            coded = all_forms(chunk.text, token_forms([forms.get(model.name, ""), *forms.values()])[:1])[1]
-            words, tokens = score_text(model, chunk.ask_words, pair[0]), score_text(model, chunk.ask_tokens, coded)
+            said, coded = all_forms(chunk.text, (digits[model.name],))
+            words, tokens = score_text(model, chunk.ask_words, said), score_text(model, chunk.ask_tokens, coded)
             problem = words.problem or tokens.problem
             if problem:
                 failed.add(model.name)
@@ -167,5 +168,5 @@ def over_chunks(
             elif words.tokens and tokens.tokens:
                 score = ChunkScore(model.name, chunk.place, words.total, tokens.total, words.mean, tokens.mean)
                 yield {"done": done, "total": len(chunks), **asdict(score)}
-        if not pair:
+        if not readable:
             yield {"done": done, "total": len(chunks)}

@@ -60,7 +60,6 @@ class Recipe:
         name: Of the preset.
         base: Name in the model registry, folder or hub id.
         form: How actions are written, as `vlm2vla.language.form` takes it.
-        action_tokens: Digits 0 to 9 of the token variants: tokens of the base (`vlm2vla models tokens` finds some).
         temperature_plan: At which a policy samples plans; written beside the weights.
         row_cm: Straight ways are said in rows of equal length, at most this long; 0 keeps the rows of the labels.
         plans: words: directions only, as the paper's and as labels say them; measured: with centimetres, told from the
@@ -84,7 +83,6 @@ class Recipe:
     name: str
     base: str
     form: str = "rows:0.5cm"
-    action_tokens: tuple[str, ...] = GEMMA_UNUSED
     temperature_plan: float = 0.1
     row_cm: float = 0.0
     plans: Plans = "words"
@@ -131,7 +129,6 @@ PRESETS: dict[str, Recipe] = {
         # Its most probable number is too often a small one: what is rare near an object is spread over many numbers.
         temperature_plan=0.6,
         row_cm=4.5,
-        action_tokens=("有几个", "Signs", "Opposite", "Row", "Count", "Go", "lemon", "Was", "Number", "Draw"),
         plans="measured",
         learning_rate=5e-3,
         full_learning_rate=1e-3,
@@ -146,6 +143,9 @@ PRESETS: dict[str, Recipe] = {
         mixture=Mixture(starts=3, early=2, failed_attempts=False, completed=0.2, direction=0.1, plan_weight=8.0),
     ),
 }
+
+# Digits of the token variants for a preset's own base, found by `vlm2vla models tokens`; else Gemma's reserved tokens.
+_DIGITS = {"embedded": ("有几个", "Signs", "Opposite", "Row", "Count", "Go", "lemon", "Was", "Number", "Draw")}
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,6 @@ def recipe_of(config: TrainConfig, tune: TuneConfig | None = None) -> Recipe:
     changes = {
         "base": config.base_model or recipe.base,
         "form": _form(config, tune, recipe),
-        "action_tokens": _action_tokens(config, tune, recipe),
         "learning_rate": recipe.full_learning_rate if full else recipe.learning_rate,
         "mixture": mixture,
     }
@@ -250,22 +249,15 @@ def recipe_of(config: TrainConfig, tune: TuneConfig | None = None) -> Recipe:
 
 
 def _form(config: TrainConfig, tune: TuneConfig, recipe: Recipe) -> str:
-    """Name of the action form."""
-    if not config.variant.endswith("tokens"):
-        return make_form(LanguageConfig(form=tune.form)).name if tune.form else recipe.form
-    if tune.form:
-        raise ConfigError(f"the variant {config.variant} writes tokens, not {tune.form}; --form is for lora and full")
-    return make_form(LanguageConfig(form="tokens"), tokens=_action_tokens(config, tune, recipe)).name
-
-
-def _action_tokens(config: TrainConfig, tune: TuneConfig, recipe: Recipe) -> tuple[str, ...]:
-    """The digits: those that were asked for, else the preset's on its own base, else Gemma's reserved ones."""
+    """Name of the action form, which for tokens also says which digits."""
     if not config.variant.endswith("tokens"):
         if tune.action_tokens:
             raise ConfigError(f"the variant {config.variant} writes words; --action-tokens is for the token variants")
-        return GEMMA_UNUSED
-    own = config.base_model in ("", recipe.base)
-    return tune.action_tokens or (recipe.action_tokens if own else GEMMA_UNUSED)
+        return make_form(LanguageConfig(form=tune.form)).name if tune.form else recipe.form
+    if tune.form:
+        raise ConfigError(f"the variant {config.variant} writes tokens, not {tune.form}; --form is for lora and full")
+    usual = _DIGITS.get(recipe.name, GEMMA_UNUSED) if config.base_model in ("", recipe.base) else GEMMA_UNUSED
+    return make_form(LanguageConfig(form="tokens"), tokens=tune.action_tokens or usual).name
 
 
 def is_lora(variant: str) -> bool:

@@ -96,8 +96,7 @@ def check_same(job: Job, run: RunFolder, data: TrainingData) -> None:
 
 
 def _recipe(saved: Mapping[str, Any]) -> Recipe:
-    lists = {name: tuple(saved[name]) for name in ("betas", "action_tokens") if name in saved}
-    return Recipe(**saved | lists | {"mixture": Mixture(**saved["mixture"])})
+    return Recipe(**saved | {"mixture": Mixture(**saved["mixture"]), "betas": tuple(saved["betas"])})
 
 
 def _settings(job: Job) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def _kept_alone(evidence: Evidence, graded: Graded | None) -> Claim:
     models.sort(key=lambda model: -(model.driven.success.value if model.driven else -1.0))
     names = [model.name for model in models]
     seeds = trainings(names, TUNED)
-    told = _over_seeds(evidence, graded, seeds or tuple(names[:1]), text, paper)
+    told = _mean_kept(evidence, graded, seeds or tuple(names[:1]), text, paper)
     others = [model for model in models if model.name not in (seeds or names[:1])]
     listed = ", ".join(f"{model.name} {_share(*astuple(model.kept))}" for model in others)
     return replace(told, here=f"{told.here}; others without replay: {listed}") if others else told
@@ -98,10 +98,10 @@ def _kept_alone(evidence: Evidence, graded: Graded | None) -> Claim:
 def _kept_tokens(evidence: Evidence, graded: Graded | None) -> Claim:
     text = "LoRA alone prevents most forgetting: action tokens keep it too"
     asked = evidence.retention.value["retention"] if evidence.retention else {}
-    return _over_seeds(evidence, graded, trainings(asked, TOKENS), text, "91.2 % on average, 75.9 % at the least")
+    return _mean_kept(evidence, graded, trainings(asked, TOKENS), text, "91.2 % on average, 75.9 % at the least")
 
 
-def _over_seeds(evidence: Evidence, graded: Graded | None, models: tuple[str, ...], text: str, paper: str) -> Claim:
+def _mean_kept(evidence: Evidence, graded: Graded | None, models: tuple[str, ...], text: str, paper: str) -> Claim:
     """What several trainings of one recipe keep on average; of one alone, what that one keeps."""
     grades = [graded.tuned[name] for name in models if name in graded.tuned] if graded else []
     stored, kept, floor, of = evidence.retention, None, None, ""

@@ -27,7 +27,7 @@ from vlm2vla.workspace import Workspace, write_atomic
 _CURVE = 100
 # A place on this computer, in the text of a card; addresses and fractions are none.
 _PATH = re.compile(r"(?<![\w:/.])/(?:[^\s/`'\"|]+/)+")
-# What a recipe says that changes nothing of what comes out, or (action tokens) what its form says too.
+# What a recipe says that changes nothing of what comes out; action tokens, in some stored runs, stand in the form too.
 _NO_MATTER = (
     "name",
     "base",
