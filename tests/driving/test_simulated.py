@@ -1,6 +1,5 @@
 """The simulated robot: the expert drives it, samples of a fixed rate, the table is kept out of, live pictures."""
 
-import os
 import time
 
 import numpy as np
@@ -90,7 +89,7 @@ def test_two_cameras_are_live_while_a_policy_drives(desk):
         for camera in eyes.cameras:
             numbers[camera] = eyes.latest(camera, 400).number
         time.sleep(0.02)
-    rates = [(numbers[camera] - first[camera]) / 2.0 for camera in eyes.cameras]
-    busy = os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1)
-    assert min(rates) >= (0.5 if busy else 10), f"{rates} pictures per second"
+    # Live, on a machine as slow as you like: how many a second is the machine's affair, none or one is a still picture.
+    new = {camera: numbers[camera] - first[camera] for camera in eyes.cameras}
+    assert min(new.values()) >= 2, f"{new} new pictures in two seconds"
     desk.service.stop("anna")
