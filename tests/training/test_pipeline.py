@@ -5,11 +5,16 @@ from dataclasses import replace
 import pytest
 
 from vlm2vla import pipeline
+from vlm2vla.annotation import kinematic
+from vlm2vla.annotation.edit import set_text
+from vlm2vla.config import AnnotateConfig, GeminiConfig, ImportConfig, LanguageConfig
 from vlm2vla.errors import ExportError, NotFoundError, TrainingError
 from vlm2vla.pipeline import training
-from vlm2vla.training.config import TrainConfig, TuneConfig
+from vlm2vla.pipeline.store import open_store
+from vlm2vla.training.config import PRESETS, TrainConfig, TuneConfig
 from vlm2vla.training.run import RunFolder
 from vlm2vla.training.runs import find_run, runs
+from vlm2vla.workspace import Workspace
 
 pytest.importorskip("torch")
 SHORT = TuneConfig(steps=3, batch=2, save_every=1)
@@ -97,3 +102,24 @@ def test_a_run_is_seen_and_can_be_stopped_while_it_makes_its_samples(asked, samp
     assert not run.stop_file.exists()
     samples()
     assert pipeline.train(replace(asked, max_steps=1), SHORT, workspace).steps == 1
+
+
+def test_the_same_labels_made_again_later_are_the_same_training_set(tmp_path, monkeypatch):
+    def made(name, at):
+        monkeypatch.setattr(kinematic, "now", lambda: at)
+        place = Workspace.open(tmp_path / name)
+        pipeline.import_data(ImportConfig(training.SAMPLE / "pick-up", dataset="sample", limit=2), place)
+        pipeline.annotate(AnnotateConfig(recorded=True), LanguageConfig(), GeminiConfig(), place)
+        return place
+
+    def labels(place):
+        config = TrainConfig(include_unreviewed=True, dataset="sample")
+        return training.prepare(config, PRESETS["embedded"], place).made_by["labels"]
+
+    first, again = made("one", "2026-01-01T00:00:00+00:00"), made("two", "2026-02-02T00:00:00+00:00")
+    assert labels(first) == labels(again)
+    store = open_store(again)
+    head = next(iter(store.heads()))
+    edited = set_text(head.annotated, head.annotated.subtasks[0].uid, "subtask", "go to the cube")
+    store.save(edited, author="anna", source="person", base=head.number)
+    assert labels(first) != labels(again)

@@ -194,7 +194,8 @@ class _Source:
         known_dataset(config.dataset, index)
         store = open_store(workspace)
         heads = [(head.annotated, head.number) for head in store.heads(config.dataset, on_error=_damaged)]
-        digest = hashlib.sha256("".join(annotated.dumps() for annotated, _ in heads).encode()).hexdigest()[:16]
+        said = "".join(_without_times(annotated).dumps() for annotated, _ in heads)
+        digest = hashlib.sha256(said.encode()).hexdigest()[:16]
         return cls(index, lambda: heads, digest, config.include_unreviewed, len(heads))
 
     @classmethod
@@ -221,6 +222,12 @@ class _Source:
             yield LabelledEpisode(said, self.index.get(annotated.episode_id), number)
             if progress:
                 progress(done, self.count)
+
+
+def _without_times(annotated: AnnotatedEpisode) -> AnnotatedEpisode:
+    """The same labels made tomorrow are the same labels."""
+    made = (replace(entry, created_at="", seconds=0.0) for entry in annotated.provenance)
+    return replace(annotated, provenance=tuple(made))
 
 
 def _damaged(error: AnnotationError) -> None:
