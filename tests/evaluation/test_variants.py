@@ -102,16 +102,36 @@ def test_variants_are_told_over_their_seeds_from_stored_results_alone(results, t
         assert all(name in line for name in ("answers.jsonl", "config.json", "summary.json", "README.md"))
     assert "Fewer than 3 training seeds were asked: full (1)." in told
     assert "lora-s2 differs from lora in more than its seed: learning_rate 0.001 (not 0.005)." in told
-    unequal, nearest = lines(told, "| lora \u2212 full")
+    (unequal,) = lines(told, "| lora \u2212 full")
     assert "success is NOT equal, full succeeds more often than lora; full keeps less" in unequal
-    assert nearest.startswith("| lora \u2212 full-slow |")
-    assert "NOT equal" not in nearest
     (slow,) = lines(section(text, "Sweeps"), "| run-8 (full-slow) | full | 0.0001 |")
     assert "| 0.1230 |" in slow
     assert "full-slow-f001/answers.jsonl" in slow  # measured in a comparison of its own
     (full,) = lines(section(text, "Models"), "| full |")
     assert full.count("results/runs/run-7/") == 3
     assert (out / "results/runs/run-7/README.md").is_file()
+
+
+def test_recipes_are_compared_where_their_success_is_nearest(results, colours, answering, tmp_path):
+    vqa = load_set(str(colours))
+    again = knows(answering, vqa, "shipped", SHARES["lora"], WEIGHTS["lora"])  # one training under another name too
+    evaluate(vqa, [knows(answering, vqa, "base", 1.0, "ba5e"), again], results / "vqa", VqaConfig())
+    drive(results, "paper-1", USUAL, {"shipped": 0.5}, trials=10, weights=WEIGHTS["lora"])
+    text = make_report(results, tmp_path / "out", ReportConfig(examples=0)).markdown.read_text()
+    told = section(text, "Retention at equal success")
+    (lora,) = lines(told, "| lora 0.005 r16 (lora) |")
+    assert lora.split(" | ")[2] == "2"  # seeds: not the second name, nor the one at another rate, which never drove
+    (gap,) = lines(told, "| lora 0.005 r16 (lora) \u2212")
+    assert gap.startswith("| lora 0.005 r16 (lora) \u2212 full 0.0001 (full-slow) |")
+    assert "NOT equal" not in gap
+
+
+def test_recipes_with_and_without_replay_are_not_compared(results, tmp_path):
+    shutil.rmtree(results / "runs" / "run-8")
+    train(results, "run-8", WEIGHTS["full-slow"], variant="full", learning_rate=1e-4, mixture={"replay": 0.0})
+    text = make_report(results, tmp_path / "out", ReportConfig(examples=0)).markdown.read_text()
+    (gap,) = lines(section(text, "Retention at equal success"), "| lora 0.005 r16 (lora) \u2212")
+    assert "full 0.001 (full)" in gap
 
 
 def test_seeds_widen_what_one_training_seems_to_show(results):

@@ -24,6 +24,7 @@ from vlm2vla.evaluation.report.markdown import figures_of, to_markdown
 from vlm2vla.evaluation.report.measured import Graded, Measured, measured, regrade
 from vlm2vla.evaluation.report.open_loop import actions_section
 from vlm2vla.evaluation.report.papers import paper_section
+from vlm2vla.evaluation.report.recipes import recipes_of, recipes_section
 from vlm2vla.evaluation.report.sweeps import SWEPT, models_section, sweeps_section, swept
 from vlm2vla.evaluation.report.trained import Trained, trained
 from vlm2vla.evaluation.report.variants import VARIANTS, variant_of, variants_of, variants_section
@@ -89,7 +90,9 @@ def _document(
     p_over_sets, brief = sections.over_sets(compared), _brief(models, training, runs)
     parts: list[Section | None] = [sections.claims_section(claims, _copied)]
     if graded and variants:
-        parts.append(variants_section(variants, models, graded, suite, training, _copied))
+        parts.append(variants_section(variants, graded, suite, training, _copied))
+    if graded and suite:
+        parts.append(recipes_section(recipes_of(models, graded, suite, training), graded, suite, _copied))
     parts += [rollouts_section(each, _copied, _on_usual(each, evidence), brief) for each in evidence.suites]
     if suite and graded:
         parts.append(sections.trade_section(suite, graded.stored, _copied, brief))

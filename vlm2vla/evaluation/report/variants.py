@@ -7,7 +7,7 @@ is not equal the comparison says so.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from vlm2vla.evaluation.config import PAPER_VARIANTS, names_of
@@ -25,10 +25,6 @@ VARIANTS = names_of(PAPER_VARIANTS)
 ENOUGH_SEEDS = 3
 MARGIN = 0.10
 """Success counts as equal when the whole interval of its difference is within this."""
-_NEAREST = (
-    "The same at the nearest success: of each variant the training (of a sweep, or another seed) that succeeds most "
-    "nearly as often as the first."
-)
 _SEED = re.compile(r"(?P<variant>.+)-s(?P<seed>\d+)")
 
 
@@ -88,11 +84,12 @@ def variants_of(models: Mapping[str, Measured], graded: Graded | None, suite: Su
         chosen = trainings(measured, name) or trainings(models, name)
         mine = tuple(each for each in models.values() if each.name in chosen)
         if any(each.kept or each.driven for each in mine):
-            found.append(_variant(name, mine, graded, suite))
+            found.append(together(name, mine, graded, suite))
     return tuple(found)
 
 
-def _variant(name: str, models: tuple[Measured, ...], graded: Graded | None, suite: Suite | None) -> Variant:
+def together(name: str, models: tuple[Measured, ...], graded: Graded | None, suite: Suite | None) -> Variant:
+    """What was measured of several trainings, their seeds taken together."""
     asked = [each for each in models if each.kept]
     grades = [graded.tuned[each.name] for each in asked if graded and each.name in graded.tuned]
     driven = [each.name for each in models if each.driven]
@@ -118,18 +115,12 @@ def _mean(values: Sequence[Interval | None]) -> Interval | None:
 
 
 def variants_section(
-    variants: Sequence[Variant],
-    models: Mapping[str, Measured],
-    graded: Graded,
-    suite: Suite | None,
-    training: Mapping[str, Trained],
-    to: To,
+    variants: Sequence[Variant], graded: Graded, suite: Suite | None, training: Mapping[str, Trained], to: To
 ) -> Section:
     """The table that the method is judged by.
 
     Args:
         variants: In the order of the paper.
-        models: Everybody that was measured, those of sweeps as well.
         graded: The comparison with the base.
         suite: The paper's suite.
         training: Fingerprint of weights -> what made them.
@@ -148,8 +139,7 @@ def variants_section(
         *([] if graded.vqa else [Text("The set's files are not here: intervals over seeds cannot be told.")]),
         _means(variants, to),
         *_plot(variants),
-        *_compared(variants[0], variants[1:], graded, suite, "Differences over the same images and the same trials."),
-        *_compared(variants[0], _nearest(variants, models, graded, suite, training), graded, suite, _NEAREST),
+        *_compared(variants[0], variants[1:], graded, suite),
         _each(variants, training, to),
         *(Text(each) for each in _warnings(variants, training)),
     ]
@@ -166,7 +156,7 @@ def _means(variants: Sequence[Variant], to: To) -> Table:
             share(each.above_floor),
             *((share(each.success[0]), each.success[1]) if each.success else (NOTHING, NOTHING)),
             number(each.off_cm, 1),
-            links(*(link for model in each.models for link in _results(model, to, f" {model.name}"))),
+            links(*(link for model in each.models for link in results_of(model, to, f" {model.name}"))),
         )
         for each in variants
     )
@@ -174,7 +164,7 @@ def _means(variants: Sequence[Variant], to: To) -> Table:
     return Table(head, rows, "Means over training seeds.")
 
 
-def _results(model: Measured, to: To, of: str = "") -> list[tuple[str, str]]:
+def results_of(model: Measured, to: To, of: str = "") -> list[tuple[str, str]]:
     """(text, path) of everything that was measured of a model."""
     actions = model.actions.place if model.actions else ""
     found = ((f"answers{of}", model.answers), ("trials", model.rollouts), (f"open loop{of}", actions))
@@ -194,30 +184,10 @@ def _plot(variants: Sequence[Variant]) -> list[Block]:
     return [Figure("variants", plot, caption)]
 
 
-def _nearest(
-    variants: Sequence[Variant],
-    models: Mapping[str, Measured],
-    graded: Graded,
-    suite: Suite | None,
-    training: Mapping[str, Trained],
-) -> list[Variant]:
-    """Of each further variant the one training, of a sweep or a seed, whose success is nearest to the first's."""
-    first, found = variants[0], []
-    if not first.success:
-        return []
-    for name in VARIANTS:
-        made = [each for each in models.values() if each.weights in training]
-        mine = [each for each in made if training[each.weights].variant == name and each.kept and each.driven]
-        if name != first.name and len(mine) > 1:
-            goal = first.success[0].value
-            nearest = min(mine, key=lambda each: abs(each.driven.success.value - goal))
-            found.append(replace(_variant(name, (nearest,), graded, suite), name=nearest.name))
-    return found
-
-
-def _compared(
-    first: Variant, others: Sequence[Variant], graded: Graded, suite: Suite | None, caption: str
-) -> list[Block]:
+def differences(
+    first: Variant, others: Sequence[Variant], graded: Graded, suite: Suite | None
+) -> list[tuple[str, str, str, str]]:
+    """(who, what the first kept more, how much more it succeeds, what can be said) against each of the others."""
     rows = []
     for other in others:
         one, two = ([graded.tuned[m.name] for m in each.asked if m.name in graded.tuned] for each in (first, other))
@@ -226,8 +196,13 @@ def _compared(
         if suite and first.driven and other.driven:
             gap = success_between(suite.rows, first.driven, other.driven, families_of(suite.name))
         rows.append((f"{first.name} \u2212 {other.name}", points(kept), points(gap), equality(first, other, gap)))
+    return rows
+
+
+def _compared(first: Variant, others: Sequence[Variant], graded: Graded, suite: Suite | None) -> list[Block]:
+    rows = tuple(differences(first, others, graded, suite))
     head = ("variants", "kept, points", "success, points", "what can be said")
-    return [Table(head, tuple(rows), caption)] if rows else []
+    return [Table(head, rows, "Differences over the same images and the same trials.")] if rows else []
 
 
 def equality(first: Variant, other: Variant, gap: Interval | None) -> str:
@@ -269,7 +244,7 @@ def _each(variants: Sequence[Variant], training: Mapping[str, Trained], to: To) 
         for model in variant.models:
             made = training.get(model.weights)
             success = (share(model.driven.success), model.driven.trials) if model.driven else (NOTHING, NOTHING)
-            runs = _results(model, to) + [(what, to(place)) for what, place in (made.files if made else ())]
+            runs = results_of(model, to) + [(what, to(place)) for what, place in (made.files if made else ())]
             rows.append(
                 (
                     model.name,
