@@ -67,3 +67,16 @@ def test_all_stages_run_stop_and_resume_with_the_same_losses(pictures, tmp_path)
 def test_a_stage_without_the_one_before_says_so(pictures, tmp_path):
     with pytest.raises(ConfigError, match="tokenizer"):
         _run(pictures, tmp_path / "run", 2, stage="language")
+
+
+def test_a_run_says_what_it_is_made_with_and_keeps_to_it(pictures, tmp_path):
+    run = tmp_path / "run"
+    _run(pictures, run, 2, stage="tokenizer", seed=3)
+    told = json.loads((run / "config.json").read_text())
+    assert (told["seed"], told["preset"]["tower"]["batch"], told["pictures"]["count"]) == (3, 8, 60)
+    with pytest.raises(ConfigError, match="begun with seed 3, and now it is 0"):
+        _run(pictures, run, 2, stage="tower")
+    fewer = open_pictures(paint(tmp_path / "fewer", count=40, px=80, grid=5))
+    with pytest.raises(ConfigError, match="pictures 60 from seed .* 40 from seed"):
+        _run(fewer, run, 2, stage="tower", seed=3)
+    assert not (run / "tower").exists()

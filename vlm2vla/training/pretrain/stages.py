@@ -1,5 +1,6 @@
 """The stages in order, each in a folder of the run; what one stage needs of another it reads from disk.
 
+RUN/config.json  preset, seed and pictures of the run
 RUN/tokenizer/   tokenizer and words.json
 RUN/tower/       tower.safetensors, tokens.npy, metrics.jsonl
 RUN/language/    on soft tokens: checkpoint.pt, metrics.jsonl
@@ -9,11 +10,12 @@ RUN/gate.json    scores on held-out pictures
 RUN/model/       the finished model with its card
 """
 
+import contextlib
 import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,7 @@ from vlm2vla.training.pretrain.tokenizer import load_tokenizer
 from vlm2vla.training.pretrain.tower import load_tower
 from vlm2vla.training.pretrain.tower_stage import train_tower
 from vlm2vla.training.pretrain.vocabulary import make_tokenizer, stored_words
+from vlm2vla.workspace import write_atomic
 
 if TYPE_CHECKING:
     from transformers import Gemma3ForConditionalGeneration
@@ -92,13 +95,15 @@ def pretrain(
         say: Gets lines for people.
 
     Raises:
-        ConfigError: A stage that needs another one first, or a run that is there already without `resume`.
+        ConfigError: A stage that needs another one first, a run that is there already without `resume`, or one that
+            was begun with another seed or other pictures.
     """
     torch.set_num_threads(config.threads)
     torch.set_flush_denormal(True)
     pictures = pictures.with_texts(sayings)
     work = _Work(config, preset(config.preset), run, pictures, words, held_out, say)
     run.mkdir(parents=True, exist_ok=True)
+    _note_settings(run, work.preset, config.seed, pictures.manifest)
     chosen = STAGES if config.stage == "all" else (config.stage,)
     done: dict[str, dict[str, Any]] = {}
     for stage in chosen:
@@ -108,6 +113,26 @@ def pretrain(
     learned = [row for row in done.values() if "loss" in row]
     last = learned[-1] if learned else {"steps": 0, "loss": None}
     return PretrainReport(run, last["steps"], last["loss"], done, work.gate)
+
+
+def _note_settings(run: Path, chosen: Preset, seed: int, pictures: Mapping[str, Any]) -> None:
+    """Write down what a run is made with; stages of one run share seed and pictures."""
+    path = run / "config.json"
+    settings = {"preset": asdict(chosen), "seed": seed, "pictures": dict(pictures)}
+    before: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError):  # a new run, or one whose note is damaged
+        before = json.loads(path.read_text(encoding="utf-8"))
+    for what in ("seed", "pictures"):
+        if before.get(what, settings[what]) != settings[what]:
+            raise ConfigError(
+                f"{run.name} was begun with {what} {_told(before[what])}, and now it is {_told(settings[what])}; give "
+                "what it was begun with, or another --run name"
+            )
+    write_atomic(path, json.dumps(settings, indent=1) + "\n")
+
+
+def _told(value: Any) -> str:
+    return f"{value.get('count')} from seed {value.get('seed')}" if isinstance(value, Mapping) else str(value)
 
 
 class _Work:
