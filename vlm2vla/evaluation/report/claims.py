@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass, replace
 from typing import Literal
 
-from vlm2vla.evaluation.report.evidence import Evidence, Suite
+from vlm2vla.evaluation.report.evidence import Evidence, Stored, Suite
 from vlm2vla.evaluation.report.measured import Graded, measured
 from vlm2vla.evaluation.report.trained import trained
 from vlm2vla.evaluation.report.variants import trainings
 from vlm2vla.evaluation.report.weights import newest_weights
-from vlm2vla.evaluation.retention import LINE, compare, kept_more, over_seeds
+from vlm2vla.evaluation.retention import LINE, kept_more, over_seeds
 from vlm2vla.evaluation.statistics import wilson
 from vlm2vla.evaluation.suite import IN_DISTRIBUTION, OUT_OF_DISTRIBUTION, cell, pair, success_between
 
@@ -54,7 +54,7 @@ def claims_of(evidence: Evidence, graded: Graded | None = None) -> tuple[Claim, 
         graded: The comparison that retention is told of, with its grades.
     """
     judges: tuple[Callable[[Evidence], Claim], ...] = (
-        _kept,
+        lambda found: _kept(found, graded),
         lambda found: _kept_alone(found, graded),
         lambda found: _kept_tokens(found, graded),
         lambda found: _lora_forgets_less(found, graded),
@@ -70,10 +70,9 @@ def claims_of(evidence: Evidence, graded: Graded | None = None) -> tuple[Claim, 
     return tuple(judge(evidence) for judge in judges)
 
 
-def _kept(evidence: Evidence) -> Claim:
-    return _retention(
-        evidence, TUNED, "LoRA on actions as words keeps more than 85 % of the base's VQA score", "85.2 % at the least"
-    )
+def _kept(evidence: Evidence, graded: Graded | None) -> Claim:
+    text = "LoRA on actions as words keeps more than 85 % of the base's VQA score"
+    return _kept_by(evidence, graded, (TUNED,), text, "85.2 % at the least")
 
 
 def _kept_alone(evidence: Evidence, graded: Graded | None) -> Claim:
@@ -89,7 +88,7 @@ def _kept_alone(evidence: Evidence, graded: Graded | None) -> Claim:
     models.sort(key=lambda model: -(model.driven.success.value if model.driven else -1.0))
     names = [model.name for model in models]
     seeds = trainings(names, TUNED)
-    told = _mean_kept(evidence, graded, seeds or tuple(names[:1]), text, paper)
+    told = _kept_by(evidence, graded, seeds or tuple(names[:1]), text, paper)
     others = [model for model in models if model.name not in (seeds or names[:1])]
     listed = ", ".join(f"{model.name} {_share(*astuple(model.kept))}" for model in others)
     return replace(told, here=f"{told.here}; others without replay: {listed}") if others else told
@@ -98,19 +97,19 @@ def _kept_alone(evidence: Evidence, graded: Graded | None) -> Claim:
 def _kept_tokens(evidence: Evidence, graded: Graded | None) -> Claim:
     text = "LoRA alone prevents most forgetting: action tokens keep it too"
     asked = evidence.retention.value["retention"] if evidence.retention else {}
-    return _mean_kept(evidence, graded, trainings(asked, TOKENS), text, "91.2 % on average, 75.9 % at the least")
+    return _kept_by(evidence, graded, trainings(asked, TOKENS), text, "91.2 % on average, 75.9 % at the least")
 
 
-def _mean_kept(evidence: Evidence, graded: Graded | None, models: tuple[str, ...], text: str, paper: str) -> Claim:
+def _kept_by(evidence: Evidence, graded: Graded | None, models: tuple[str, ...], text: str, paper: str) -> Claim:
     """What several trainings of one recipe keep on average; of one alone, what that one keeps."""
-    grades = [graded.tuned[name] for name in models if name in graded.tuned] if graded else []
-    stored, kept, floor, of = evidence.retention, None, None, ""
-    if graded and len(grades) > 1 and (together := over_seeds(graded.base, grades, graded.floor)):
-        kept, floor, of = together.raw, together.above_floor, f", mean over {len(grades)} trainings,"
-    elif grades and (alone := compare(graded.base, grades[0], graded.floor)):
-        kept, floor = alone.raw, alone.above_floor
-    if kept is None:
-        return _retention(evidence, models[0] if models else "", text, paper)
+    stored, known = evidence.retention, measured(evidence, graded)
+    asked = [known[name] for name in models if name in known and known[name].kept]
+    if stored is None or not asked:
+        return Claim(text, paper, "not measured", "not shown")
+    kept, floor, of = asked[0].kept, asked[0].above_floor, f" of {_base_score(stored):.0%}"
+    grades = [graded.tuned[model.name] for model in asked if model.name in graded.tuned] if graded else []
+    if len(grades) > 1 and (together := over_seeds(graded.base, grades, graded.floor)) and together.raw:
+        kept, floor, of = together.raw, together.above_floor, f"{of}, mean over {len(grades)} trainings,"
     here = f"{_share(*astuple(kept))}{of} on {stored.value['set']}"
     if floor:
         here += f"; above what can be guessed without looking {_share(*astuple(floor))}"
@@ -118,25 +117,15 @@ def _mean_kept(evidence: Evidence, graded: Graded | None, models: tuple[str, ...
     return Claim(text, paper, here, _side(kept.low, kept.high, LINE), (stored.place,))
 
 
+def _base_score(stored: Stored) -> float:
+    return stored.value["scores"][stored.value["base"]]["score"]
+
+
 def _with_replay(evidence: Evidence, models: tuple[str, ...]) -> str:
     current = newest_weights(evidence)
     weights = {current.get(name) for name in models}
     replayed = any(run.weights in weights and run.replay for run in trained(evidence.runs))
     return "; trained with replay, unlike the paper's" if replayed else ""
-
-
-def _retention(evidence: Evidence, model: str, text: str, paper: str) -> Claim:
-    stored = evidence.retention
-    row = stored.value["retention"].get(model) if stored else None
-    if row is None or row["raw"] is None:
-        return Claim(text, paper, "not measured", "not shown")
-    verdict: Verdict = {"yes": "came out", "no": "did not"}.get(row["kept_85"], "not shown")
-    here = f"{_share(row['raw'], row['low'], row['high'])} of {row['base']:.0%} on {stored.value['set']}"
-    if row["above_floor"]:
-        floor = row["above_floor"]
-        here += f"; above what can be guessed without looking {_share(floor['value'], floor['low'], floor['high'])}"
-    here += _with_replay(evidence, (model,))
-    return Claim(text, paper, here, verdict, (stored.place,))
 
 
 def _lora_forgets_less(evidence: Evidence, graded: Graded | None) -> Claim:
