@@ -22,8 +22,10 @@ from vlm2vla.rollout import (
     drive,
     record,
 )
+from vlm2vla.types import ActionChunk
 
 GRASP = Script("move forward, then close the gripper", ("[[4.0, 0.0, 0.0, 1], [0.0, 0.0, 0.0, 0]]",))
+ROWS = {"up": "[0.0, 0.0, 2.0, 1]", "down": "[0.0, 0.0, -2.0, 1]"}
 LIFT = Script("move up", ("[[0.0, 0.0, 3.0, 0]]",))
 
 
@@ -57,6 +59,25 @@ def test_what_is_said_is_done_and_recorded(robot):
     ]
     assert [finding for finding in check(annotated, episode) if finding.severity == "error"] == []
     assert episode.frame(0).startswith(b"\xff\xd8")
+
+
+def test_labels_hold_what_was_carried_out_of_longer_chunks(robot):
+    class Cut(ScriptedPolicy):
+        """Carries out three rows of each chunk, as a policy does that looks again soon."""
+
+        def chunk(self, driving, observation):
+            for event in super().chunk(driving, observation):
+                cut = isinstance(event, ChunkReady)
+                yield replace(event, chunk=ActionChunk(event.chunk.rows[:3])) if cut else event
+
+    up, down = (Script(f"move {way}", (f"[{', '.join([row] * 4)}]",)) for way, row in ROWS.items())
+    cycles = [down if number % 2 else up for number in range(21)]
+    _, trace = run(robot, policy=Cut(("Lift",), cycles), verdicts=(False,) * 20 + (True,))
+    annotated = trace.annotated("rows:0.5cm")  # 63 rows were carried out, 84 were said: more than a text may have
+    assert [subtask.chunk.count("[") - 1 for subtask in annotated.subtasks] == [63]
+    assert [finding for finding in check(annotated, trace.episode()) if finding.severity == "error"] == []
+    _, alone = run(robot, policy=Cut(("Lift",), (up,)))
+    assert alone.annotated("rows:0.5cm").subtasks[0].chunk.count("[") - 1 == 3
 
 
 def test_text_that_does_not_parse_is_written_again_and_shown(robot):

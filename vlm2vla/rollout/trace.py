@@ -59,13 +59,18 @@ class Span(NamedTuple):
     edited: bool = False
 
     def said(self, action_form: ActionForm) -> str:
-        """The action text in that form: word for word where it already is, else the chunk said anew."""
+        """The action text in that form: word for word where it is in that form and was carried out to its end.
+
+        Else what was carried out is said anew: labels must be true to the numbers.
+        """
         try:
-            action_form.parse(self.text)
+            rows = action_form.parse(self.text).rows
+            if len(rows) <= self.rows:
+                return self.text
         except ActionParseError:
             rows = seven(self.chunk.rows) if self.chunk is not None else np.zeros((0, 7))
-            return action_form.verbalize(ActionChunk(rows if action_form.rotation else rows[:, [0, 1, 2, 6]]))
-        return self.text
+            rows = rows if action_form.rotation else rows[:, [0, 1, 2, 6]]
+        return action_form.verbalize(ActionChunk(rows[: self.rows]))
 
 
 @dataclass
