@@ -13,6 +13,7 @@ from vlm2vla.evaluation.report import make_report, note_runs
 from vlm2vla.evaluation.report.claims import claims_of
 from vlm2vla.evaluation.report.evidence import collect
 from vlm2vla.evaluation.report.measured import measured, regrade
+from vlm2vla.evaluation.report.svg import Dot, plane
 from vlm2vla.evaluation.report.sweeps import swept
 from vlm2vla.evaluation.report.trained import trained
 from vlm2vla.evaluation.report.variants import Variant, equality, trainings, variant_of, variants_of
@@ -237,3 +238,13 @@ def test_what_was_driven_open_loop_only_is_told_too(results):
     models = measured(evidence, None)
     assert models["lora"].off_cm.value == 2.5
     assert variants_of(models, None, evidence.paper)[0].off_cm.value == 2.5
+
+
+def test_many_points_of_a_plane_are_numbered_and_named_below():
+    def drawn(count):
+        marks = [(f"recipe {n}", *(Dot("", "", n / 20, None, None),) * 2) for n in range(count)]
+        return plane(marks, title="", across="", up="")
+
+    assert ">recipe 5</text>" in drawn(6)
+    assert ">7  recipe 6</text>" in drawn(7)
+    assert ">7</text>" in drawn(7)

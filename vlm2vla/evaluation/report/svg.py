@@ -8,6 +8,8 @@ from html import escape
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
 _INK, _GRID = "#222222", "#dddddd"
 _WIDTH, _LABEL, _RIGHT, _ROW = 760, 210, 90, 22
+_DIRECT = 6
+"""So many points of a plane are named where they are; more would cover each other's names."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def dots(
 def plane(
     points: Sequence[tuple[str, Dot, Dot]], *, title: str, across: str, up: str, line: float | None = None
 ) -> str:
-    """Named points with intervals both ways, 0 to 100 % across and 0 to 120 % up.
+    """Named points with intervals both ways, 0 to 100 % across and 0 to 120 % up; many are numbered, and named below.
 
     Args:
         points: (name, where across, where up).
@@ -111,8 +113,14 @@ def plane(
         if above.low is not None and above.high is not None:
             parts.append(_bar(here, y(above.low), here, y(above.high), colour))
         parts.append(f'<circle cx="{here:.1f}" cy="{there:.1f}" r="5" fill="{colour}"/>')
-        parts.append(_text(here + 9, there - 8, name, "start"))
-    return _svg(height, title, parts)
+        numbered = len(points) > _DIRECT
+        parts.append(_text(here + 9, there - 8, f"{number + 1}" if numbered else name, "start"))
+        if numbered:
+            column, row = (left - 40) + number % 2 * (_WIDTH - left) / 2, height + 10 + 20 * (number // 2)
+            parts.append(f'<circle cx="{column:.1f}" cy="{row}" r="5" fill="{colour}"/>')
+            parts.append(_text(column + 12, row + 4, f"{number + 1}  {name}", "start"))
+    more = 20 * ((len(points) + 1) // 2) + 8 if len(points) > _DIRECT else 0
+    return _svg(height + more, title, parts)
 
 
 def _dot(dot: Dot, x, y: float, colour: str) -> str:
