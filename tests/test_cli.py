@@ -74,3 +74,10 @@ def test_wrong_arguments_end_with_status_two():
     done = subprocess.run([sys.executable, "-m", "vlm2vla", "imprt"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "import" in done.stdout + done.stderr
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    command = [sys.executable, "-m", "vlm2vla", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""

@@ -9,6 +9,7 @@ A group of commands is a file with its own COMMANDS; all of them meet in this on
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -48,6 +49,9 @@ def main(argv: list[str] | None = None) -> None:
     except SystemExit as error:  # --help, or arguments that tyro has explained already
         done = _failed("UsageError", "wrong arguments; standard error says which", 2)
         as_json, done = as_json and error.code == 2, replace(done, status=int(error.code or 0))
+    except BrokenPipeError:  # whoever read the output has enough of it, as `| head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at the end
+        as_json, done = False, Done({}, 1)
     if as_json:
         print(json.dumps(done.report, ensure_ascii=False), flush=True)
     sys.exit(done.status)
