@@ -69,7 +69,7 @@ def _rate(base: str, folders: tuple[Path, ...], recipe: Recipe, packing: str, sc
         chosen = [Group(group.kind, group.source, group.images, (row,)) for group in chosen for row in group.rows]
     batch = len(chosen) // STEPS
     recipe = replace(recipe, packing=packing, batch=batch, per_device=batch, save_every=10**6)
-    trainable = make_trainable(*load_base(base, recipe), recipe, "lora")
+    trainable = make_trainable(*load_base(base, recipe.weights_dtype), recipe, "lora")
     scheduled = Scheduled(chosen, _InOrder(), batch * STEPS)
     clock = _Clock(TrainerCallback)
     renderer = Renderer(trainable.processor, recipe.max_tokens)

@@ -29,7 +29,7 @@ from vlm2vla.errors import AnnotationError, NotFoundError
 from vlm2vla.language import even_rows, form, measured_plan, prompt_hash
 from vlm2vla.pipeline.exporting import extra_samples
 from vlm2vla.pipeline.store import Progress, known_dataset, open_store
-from vlm2vla.training.config import PRESETS, Recipe, TrainConfig, TuneConfig, recipe_of
+from vlm2vla.training.config import Recipe, TrainConfig, TuneConfig, recipe_of
 from vlm2vla.training.finetune import TrainReport
 from vlm2vla.training.finetune import train as run_training
 from vlm2vla.training.job import Job, job_of
@@ -123,10 +123,7 @@ def action_tokens(name: str, workspace: Workspace) -> tuple[tuple[str, float], .
     from vlm2vla.training.action_tokens import least_likely
     from vlm2vla.training.weights import load_base
 
-    place = find_base(name, workspace)
-    # In bfloat16 for bases that are large; what ships is small, and its logits are told apart in float32.
-    recipe = PRESETS["embedded" if Path(place).is_relative_to(SAMPLE.parent) else "gemma3-4b"]
-    return least_likely(*load_base(place, recipe), form(recipe.form))
+    return least_likely(*load_base(find_base(name, workspace), "auto"), form(Recipe.form))
 
 
 def prepare(config: TrainConfig, recipe: Recipe, workspace: Workspace, progress: Progress = None) -> TrainingSet:

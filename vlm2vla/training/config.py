@@ -107,6 +107,11 @@ class Recipe:
     eval_every: int = 200
     mixture: Mixture = Mixture()
 
+    @property
+    def weights_dtype(self) -> str:
+        """Format of the weights in memory, as torch names it."""
+        return "bfloat16" if self.precision == "bfloat16" else "float32"
+
 
 PRESETS: dict[str, Recipe] = {
     # The paper's Table 4. It names neither warm-up, weight decay nor dropout: none of them here.

@@ -191,7 +191,7 @@ def _prepare(job: Job, run: RunFolder, resume: bool, done: int, told: "Told") ->
         check_same(job, run, data)
     tell(f"loading {job.base}")
     torch.manual_seed(job.seed)
-    trainable = make_trainable(*load_base(job.base, recipe), recipe, job.variant)
+    trainable = make_trainable(*load_base(job.base, recipe.weights_dtype), recipe, job.variant)
     if job.start_from is not None and (not done or job.start_from.is_dir()):
         start_from(trainable, job.start_from)
     renderer = Renderer(trainable.processor, _bound(recipe, trainable))

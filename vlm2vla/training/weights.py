@@ -32,14 +32,17 @@ class Trainable:
     targets: tuple[str, ...]
 
 
-def load_base(where: str, recipe: Recipe) -> tuple["PreTrainedModel", "ProcessorMixin"]:
+def load_base(where: str, dtype: str) -> tuple["PreTrainedModel", "ProcessorMixin"]:
     """Base and processor from a folder or a hub id.
+
+    Args:
+        where: Folder or hub id.
+        dtype: Format of the weights in memory, such as "float32"; "auto" takes the one that the base's config names.
 
     Raises:
         ConfigError: It is an adapter, or no image-text-to-text model.
         ModelLoadError: Weights that cannot be read, or are not there.
     """
-    import torch
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     if (Path(where) / "adapter_config.json").is_file() and not (Path(where) / "config.json").is_file():
@@ -49,7 +52,7 @@ def load_base(where: str, recipe: Recipe) -> tuple["PreTrainedModel", "Processor
         processor = AutoProcessor.from_pretrained(where, local_files_only=local)
         model = AutoModelForImageTextToText.from_pretrained(
             where,
-            dtype=torch.bfloat16 if recipe.precision == "bfloat16" else torch.float32,
+            dtype=dtype,
             local_files_only=local,
         )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
