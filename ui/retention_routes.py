@@ -17,6 +17,7 @@ JSON = dict[str, Any]
 MEASURES = {"raw": "kept", "centred": "kept above chance", "above_floor": "kept above grey pictures"}
 COLOURS = ("#6366f1", "#0d9488", "#ea580c", "#db2777", "#0891b2", "#65a30d")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "star", "x", "pentagon")
+_SCALE = (0.0, 1.5)
 _PAPER = ("VLM2VLA 12B", "VLM2VLA-AT 12B")
 
 
@@ -80,7 +81,7 @@ def _ours(found: Mapping[str, Any], measure: str) -> JSON | None:
     names = list(found["retention_by_skill"])
     figure = go.Figure()
     for index, name in enumerate(names):
-        rows = found["retention_by_skill"][name] | {"all questions": found["retention"][name]}
+        rows = found["retention_by_skill"][name] | {"all questions": found["retention"].get(name)}
         points = [(skill, _part(rows.get(skill), measure)) for skill in [*skills, "all questions"]]
         points = [(skill, point) for skill, point in points if point]
         figure.add_trace(_dots(go, name, points, index, len(names), [*skills, "all questions"]))
@@ -119,10 +120,14 @@ def _part(row: Mapping[str, Any] | None, measure: str) -> Mapping[str, Any] | No
 def _dots(go: Any, name: str, points: list[tuple[str, Mapping[str, Any]]], index: int, of: int, rows: list[str]) -> Any:
     """One model: a dot with its interval per row, beside the dots of the others."""
     shift = (index - (of - 1) / 2) * 0.5 / max(1, of)
-    x = [point["value"] for _, point in points]
+    # What lies beyond the scale stands at its edge, an arrow: it must not look like something that was not measured.
+    x = [min(max(point["value"], _SCALE[0]), _SCALE[1]) for _, point in points]
+    beyond = [point["value"] != at for (_, point), at in zip(points, x, strict=True)]
     known = [point.get("low") is not None and point.get("high") is not None for _, point in points]
-    above = [point["high"] - value if ok else 0 for (_, point), value, ok in zip(points, x, known, strict=True)]
-    below = [value - point["low"] if ok else 0 for (_, point), value, ok in zip(points, x, known, strict=True)]
+    above = [max(0, point["high"] - at) if ok else 0 for (_, point), at, ok in zip(points, x, known, strict=True)]
+    below = [max(0, at - point["low"]) if ok else 0 for (_, point), at, ok in zip(points, x, known, strict=True)]
+    arrows = ["triangle-left" if at == _SCALE[0] else "triangle-right" for at in x]
+    usual = SYMBOLS[index % len(SYMBOLS)]
     told = [
         f"{row}: {point['value']:.0%}" + (f" ({point['low']:.0%} to {point['high']:.0%})" if ok else "")
         for (row, point), ok in zip(points, known, strict=True)
@@ -132,7 +137,11 @@ def _dots(go: Any, name: str, points: list[tuple[str, Mapping[str, Any]]], index
         y=[rows.index(row) - shift for row, _ in points],
         error_x={"array": above, "arrayminus": below, "thickness": 1.5, "width": 3} if any(known) else None,
         mode="markers",
-        marker={"color": COLOURS[index % len(COLOURS)], "symbol": SYMBOLS[index % len(SYMBOLS)], "size": 9},
+        marker={
+            "color": COLOURS[index % len(COLOURS)],
+            "symbol": [arrow if out else usual for arrow, out in zip(arrows, beyond, strict=True)],
+            "size": 9,
+        },
         name=name,
         text=told,
         hovertemplate="%{text}<extra>" + name + "</extra>",
@@ -148,7 +157,13 @@ def _finished(figure: Any, rows: list[str], title: str, line: float) -> JSON:
         height=90 + 26 * len(rows),
         margin={"l": 8, "r": 16, "t": 44, "b": 40},
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
-        xaxis={"title": title, "tickformat": ".0%", "range": [0, 1.5], "gridcolor": "#8a94a633", "zeroline": False},
+        xaxis={
+            "title": title,
+            "tickformat": ".0%",
+            "range": [_SCALE[0] - 0.02, _SCALE[1]],
+            "gridcolor": "#8a94a633",
+            "zeroline": False,
+        },
         yaxis={
             "tickvals": list(range(len(rows))),
             "ticktext": rows,

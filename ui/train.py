@@ -3,8 +3,8 @@
 Each run is the command `train` in a process of its own; the page only looks at its folder, so closing it stops nothing.
 """
 
+import re
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +173,7 @@ def _evidence(workspace: Workspace) -> str:
     folder = _report(workspace)
     if folder is None:
         return "## Evidence\nNo report yet. `python -m vlm2vla evaluate report` makes one from what was evaluated."
-    made = datetime.fromtimestamp((folder / "index.html").stat().st_mtime).astimezone()
+    told = folder / "README.md"
+    made = re.search(r"Made ([-\d]+ [:\d]+ UTC)", told.read_text(encoding="utf-8") if told.is_file() else "")
     link = '<a href="/evidence/index.html" target="_blank">What was kept and what was gained</a>'
-    return f"## Evidence\n{link}: the report of {made:%d %B %Y, %H:%M}, in `{folder}`."
+    return f"## Evidence\n{link}: the report of {made[1] if made else 'an unknown day'}, in `{folder}`."

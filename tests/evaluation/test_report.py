@@ -18,7 +18,9 @@ from vlm2vla.evaluation.report.document import Document
 from vlm2vla.evaluation.report.evidence import collect
 from vlm2vla.evaluation.report.html import to_html
 from vlm2vla.evaluation.report.markdown import to_markdown
-from vlm2vla.evaluation.report.sections import over_sets, paper, vqa_section
+from vlm2vla.evaluation.report.measured import regrade
+from vlm2vla.evaluation.report.papers import paper
+from vlm2vla.evaluation.report.sections import over_sets, vqa_section
 from vlm2vla.evaluation.report.svg import Dot, dots
 from vlm2vla.evaluation.report.weights import of_newest
 from vlm2vla.evaluation.suite import SUITES
@@ -71,7 +73,7 @@ def test_every_row_leads_to_the_run_that_it_comes_from(results, tmp_path):
     assert len(rows) == 3
     assert all("results/rollouts/paper-2/rows.jsonl" in row for row in rows)
     pairs = [line for line in text.splitlines() if line.startswith("| lora \u2212 lora (no plans)")]
-    claim = next(line for line in text.splitlines() if "The motion plan helps" in line)
+    claim = next(line for line in text.splitlines() if "needs them" in line)
     assert all("paper-1/rows" in line and "paper-2/rows" in line for line in (*pairs, claim))
     other = text[text.index("on another robot") :]
     row = next(line for line in other.splitlines() if line.startswith("| lora |"))
@@ -109,10 +111,12 @@ def test_what_a_model_wrote_cannot_break_the_page(results, tmp_path, colours, an
 
 
 def test_claims_follow_from_the_intervals(results):
-    found = {claim.text.split(" (")[0]: claim for claim in claims_of(collect([results]))}
+    evidence = collect([results])
+    claims = claims_of(evidence, regrade(evidence.retention, evidence, ()))
+    found = {claim.text.split(" (")[0]: claim for claim in claims}
     assert found["Words generalise better than tokens"].verdict == "came out"
     assert found["LoRA forgets less than full fine-tuning on the same data"].verdict == "came out"
-    assert found["The motion plan helps"].verdict == "not shown"
+    assert found["A policy that was trained with motion plans needs them"].verdict == "not shown"
     unmeasured = found["Before any training, actions in words are more probable for the base than the same in tokens"]
     assert (unmeasured.verdict, unmeasured.here) == ("not shown", "not measured")
     assert found["At most about 10 % of action cycles do not parse before any help"].verdict == "came out"
@@ -187,11 +191,23 @@ def test_plans_that_were_given_are_marked_and_decide_nothing(results, tmp_path):
     assert text.count("| lora | simulated-20 | 20 |") == 1  # the verifier knows no plan: told once
 
 
+def test_the_usual_settings_are_the_command_s_however_much_was_driven_with_others(results):
+    drive(results, "paper-2", USUAL | {"plans": "none"}, {"lora": 0.2}, trials=200)
+    suite = collect([results]).paper
+    assert {"lora", "lora (no plans)"} <= set(suite.models)
+    assert suite.settings["plans"] == "written"
+
+
 def test_p_values_know_how_many_sets_were_asked(results):
     (stored,) = collect([results]).vqa
     value = json.loads(json.dumps(stored.value))
     value["retention"]["full"]["p"] = 0.02
-    others = [replace(stored, path=stored.path.with_name(f"report{n}.json"), value=value) for n in range(3)]
+    unknown = json.loads(json.dumps(value)) | {"digest": "one of which the base knows nothing"}
+    unknown["retention"]["full"]["raw"] = None
+    values = [value | {"digest": f"{n}"} for n in (0, 1, 2, 2)] + [unknown]  # the last set twice
+    others = [
+        replace(stored, path=stored.path.with_name(f"report{n}.json"), value=each) for n, each in enumerate(values)
+    ]
     found = over_sets(others)
     assert {round(p, 6) for (_, name), p in found.items() if name == "full"} == {0.06}
     assert "| 0.06 |" in to_markdown(Document("", (), (vqa_section(others[0], str, found),)))

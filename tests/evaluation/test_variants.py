@@ -86,6 +86,50 @@ def test_of_several_recipes_without_replay_the_claim_is_about_the_one_that_succe
     assert f"others without replay: full-slow {kept['full-slow']}" in here
 
 
+def test_what_was_kept_with_replay_does_not_show_that_lora_keeps_it(results):
+    evidence = collect([results])
+    claims = {claim.text: claim for claim in claims_of(evidence, regrade(evidence.retention, evidence, ()))}
+    kept = claims["LoRA on actions as words keeps more than 85 % of the base's VQA score"]
+    assert kept.verdict == "not shown"
+    assert "with replay" in kept.here
+
+
+def test_forgetting_is_compared_without_replay_and_at_the_nearest_success(results):
+    for run, name, variant in (("run-a", "lora", "lora"), ("run-7", "full", "full"), ("run-8", "full-slow", "full")):
+        shutil.rmtree(results / "runs" / run, ignore_errors=True)
+        train(results, run, WEIGHTS[name], variant=variant, mixture={"replay": 0.0})
+    shutil.rmtree(results / "runs" / "lora")
+    shutil.copytree(results / "runs" / "run-8", results / "runs" / "other")
+    evidence = collect([results])
+    claims = claims_of(evidence, regrade(evidence.retention, evidence, ()))
+    (claim,) = (each for each in claims if "forgets less" in each.text)
+    assert claim.here.startswith("without replay lora")
+    assert "at success" in claim.here
+
+
+def test_who_answered_a_part_is_compared_with_nobody(results):
+    (run,) = (path.parent for path in results.glob("vqa/*/full-slow-*/run.json"))
+    lines_ = (run / "answers.jsonl").read_text().splitlines(keepends=True)
+    (run / "answers.jsonl").write_text("".join(lines_[: len(lines_) // 2]))
+    evidence = collect([results])
+    models = measured(evidence, regrade(evidence.retention, evidence, ()))
+    assert models["full"].kept
+    assert models["full-slow"].kept is None
+
+
+def test_recordings_that_differ_between_variants_are_said(results, tmp_path):
+    summary = results / "runs" / "run-7" / "summary.json"
+    summary.write_text(json.dumps(json.loads(summary.read_text()) | {"labels": "others"}))
+    text = make_report(results, tmp_path / "out", ReportConfig(examples=0)).markdown.read_text()
+    assert "full differs from lora in more than the variant: labels others (not )." in text
+
+
+def test_every_model_that_was_asked_and_drove_stands_in_the_trade(results, tmp_path):
+    text = make_report(results, tmp_path / "out", ReportConfig(examples=0)).markdown.read_text()
+    told = section(text, "Kept against gained")
+    assert {line.split(" | ")[0][2:] for line in lines(told, "| ")} >= {"lora", "lora-s1", "full", "full-slow"}
+
+
 def test_variants_are_told_over_their_seeds_from_stored_results_alone(results, tmp_path):
     make_report(results, tmp_path / "out", ReportConfig(examples=0))
     shutil.rmtree(results)
@@ -105,6 +149,8 @@ def test_variants_are_told_over_their_seeds_from_stored_results_alone(results, t
     assert "lora-s2 differs from lora in more than its seed: learning_rate 0.001 (not 0.005)." in told
     (unequal,) = lines(told, "| lora \u2212 full")
     assert "success is NOT equal, full succeeds more often than lora; full keeps less" in unequal
+    driven = lines(section(text, "Closed loop"), "| lora |")[0].split(" | ")
+    assert (driven[7], driven[9]) == ("99", "1200 steps")  # trials, one of which broke; how long it was trained
     (slow,) = lines(section(text, "Sweeps"), "| run-8 (full-slow) | full | 0.0001 |")
     assert "| 0.1230 |" in slow
     assert "full-slow-f001/answers.jsonl" in slow  # measured in a comparison of its own
@@ -168,14 +214,20 @@ def test_what_a_name_is_one_seed_of():
     [
         (Interval(0.02, -0.05, 0.09), "at equal success (within 10%)"),
         (Interval(0.02, -0.15, 0.19), "not shown to be equal"),
-        (Interval(0.3, 0.2, 0.4), "NOT equal, lora succeeds more often than full; lora keeps no less"),
+        (Interval(0.3, 0.2, 0.4), "NOT equal, lora succeeds more often than full; lora keeps more as well"),
         (Interval(-0.3, -0.4, -0.2), "NOT equal, full succeeds more often than lora; full keeps less"),
         (Interval(0.0, None, None), "too little was driven"),
     ],
 )
 def test_unequal_success_is_said_plainly(gap, said):
-    lora = Variant("lora", (), None, Interval(0.9, None, None), None, None, None)
-    assert said in equality(lora, replace(lora, name="full", kept=Interval(0.5, None, None)), gap)
+    lora = Variant("lora", (), None, None, None, None, None)
+    assert said in equality(lora, replace(lora, name="full"), gap, Interval(0.4, 0.3, 0.5))
+
+
+def test_what_was_kept_is_compared_by_its_interval():
+    lora, gap = Variant("lora", (), None, None, None, None, None), Interval(0.3, 0.2, 0.4)
+    assert "cannot be told apart" in equality(lora, replace(lora, name="full"), gap, Interval(0.02, -0.03, 0.07))
+    assert "cannot be compared" in equality(lora, replace(lora, name="full"), gap, None)
 
 
 def test_without_rollouts_the_open_loop_stands_in():

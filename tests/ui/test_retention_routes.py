@@ -10,7 +10,7 @@ from ui.retention_routes import charts, retention_router
 from vlm2vla.chat import ChatStore
 from vlm2vla.chat.retention import Comparisons
 from vlm2vla.evaluation.harness import import_logs
-from vlm2vla.evaluation.report.sections import paper
+from vlm2vla.evaluation.report.papers import paper
 
 KEPT = {"raw": 0.9, "low": 0.8, "high": 1.0, "centred": {"value": 0.8, "low": 0.6, "high": 1.0}, "above_floor": None}
 LOST = {"raw": 0.2, "low": None, "high": None, "centred": None, "above_floor": None}
@@ -43,6 +43,21 @@ def test_a_measure_that_nobody_took_has_no_chart_and_the_paper_only_ratios(found
     assert charts(found, "above_floor") == {"ours": None, "paper": None}
     assert len(charts(found, "centred")["ours"]["data"][1]["x"]) == 1
     assert charts(found, "centred")["paper"] is None
+
+
+def test_a_model_that_answered_nothing_leaves_the_others_their_chart(found):
+    found["retention_by_skill"]["far"] = {}
+    assert [trace["name"] for trace in charts(found, "raw")["ours"]["data"]] == ["lora", "full", "far"]
+
+
+def test_what_is_beyond_the_scale_stands_at_its_edge_and_says_its_value(found):
+    below = KEPT | {"centred": {"value": -3.0, "low": -4.0, "high": -0.5}}
+    found["retention_by_skill"]["lora"]["count"] = below
+    lora = charts(found, "centred")["ours"]["data"][0]
+    assert list(lora["x"]) == [0.0, 0.8, 0.8]
+    assert list(lora["marker"]["symbol"]) == ["triangle-left", "circle", "circle"]
+    assert "-300%" in lora["text"][0]
+    assert list(lora["error_x"]["array"])[0] == 0
 
 
 def test_the_papers_chart_shows_what_its_own_table_says(found):

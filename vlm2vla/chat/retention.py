@@ -18,7 +18,7 @@ from vlm2vla.evaluation.answers import read_answers
 from vlm2vla.evaluation.asking import Asked
 from vlm2vla.evaluation.grading import Grade
 from vlm2vla.evaluation.report.evidence import Evidence, Stored, collect
-from vlm2vla.evaluation.report.sections import paper
+from vlm2vla.evaluation.report.papers import paper
 from vlm2vla.evaluation.retention import LINE, Flip
 from vlm2vla.evaluation.vqa import gallery
 from vlm2vla.workspace import Workspace

@@ -25,7 +25,7 @@ from vlm2vla.evaluation.statistics import (
 LINE = 0.85
 """The paper's headline: more than 85 % of the base's score is kept."""
 _SMALLEST_BASE = 0.02
-"""A base score less than this above its floor divides by noise: no ratio is given."""
+"""A base score less than this above its floor, or not surely above it, divides by noise: no ratio is given."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,9 @@ def _ratio(table: np.ndarray, parts: Callable[..., tuple]) -> Interval | None:
     bottom = parts(*sums[:4])[1]
     # A floor that was not measured is nan, and compares as False.
     if not bottom / sums[4] >= _SMALLEST_BASE:
+        return None
+    surely = bootstrap(table, lambda new, old, chance, seen, count: parts(new, old, chance, seen)[1] / count)
+    if surely.low is not None and surely.low <= 0:
         return None
 
     def ratio(new: float, old: float, chance: float, seen: float, count: float) -> np.ndarray:

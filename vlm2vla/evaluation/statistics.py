@@ -46,22 +46,6 @@ def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Inter
     return Interval(successes / trials, max(0.0, float(low)), min(1.0, float(high)))
 
 
-def newcombe(successes: int, trials: int, other_successes: int, other_trials: int) -> Interval:
-    """Difference of two independent shares, first minus other (Newcombe's hybrid score interval).
-
-    Raises:
-        ValueError: No trials.
-    """
-    from statsmodels.stats.proportion import confint_proportions_2indep
-
-    if not trials or not other_trials:
-        raise ValueError("a difference needs trials on both sides")
-    low, high = confint_proportions_2indep(
-        successes, trials, other_successes, other_trials, method="newcomb", alpha=1 - CONFIDENCE
-    )
-    return Interval(successes / trials - other_successes / other_trials, float(low), float(high))
-
-
 def newcombe_paired(both: int, only_first: int, only_second: int, neither: int) -> Interval:
     """Difference of two shares over the same trials, first minus second (Newcombe 1998, method 10).
 
@@ -166,8 +150,9 @@ def bootstrap_crossed(
 ) -> Interval:
     """Interval of a statistic of sums where what was repeated and the groups are both resampled (percentile).
 
-    Of three seeds a resample often draws the same one again, which shows too little spread: deviations from their mean
-    are widened by sqrt(S / (S - 1)), so that the spread over resamples is right on average.
+    Three seeds tell little of how seeds differ. A resample often draws the same one again, so deviations from their
+    mean are widened by sqrt(S / (S - 1)); and the ends are moved out as Student's t is wider than the normal curve, by
+    the degrees of freedom of all that was resampled (Satterthwaite).
 
     Args:
         tables: Each [S, G, K]: repetitions (training seeds; 1 for what has none), groups (the same in all tables),
@@ -182,19 +167,48 @@ def bootstrap_crossed(
     if groups < 2 or not isfinite(value):
         return Interval(value, None, None)
     rng = np.random.default_rng(seed)
-    drawn_groups = rng.multinomial(groups, np.full(groups, 1 / groups), size=resamples)
-    columns = []
-    for table in tables:
-        count, mean = len(table), table.mean(axis=0)
-        wide = mean + (table - mean) * sqrt(count / (count - 1)) if count > 1 else table
-        drawn_rows = rng.multinomial(count, np.full(count, 1 / count), size=resamples) / count
-        columns += [((drawn_rows @ wide[:, :, k]) * drawn_groups).sum(axis=1) for k in range(table.shape[2])]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        drawn = np.asarray(statistic(*columns), dtype=float)
-    if not np.isfinite(drawn).all() or np.ptp(drawn) == 0:
+    some_groups = rng.multinomial(groups, np.full(groups, 1 / groups), size=resamples)
+    some = [
+        rng.multinomial(len(each), np.full(len(each), 1 / len(each)), size=resamples) / len(each) for each in tables
+    ]
+    every = [np.full((1, len(each)), 1 / len(each)) for each in tables]
+    wide = [_widened(table) for table in tables]
+
+    def drawn(repetitions: Sequence[np.ndarray], of_groups: np.ndarray) -> np.ndarray:
+        columns = []
+        for table, rows in zip(wide, repetitions, strict=True):
+            columns += [((rows @ table[:, :, k]) * of_groups).sum(axis=1) for k in range(table.shape[2])]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(statistic(*columns), dtype=float)
+
+    together = drawn(some, some_groups)
+    if not np.isfinite(together).all() or np.ptp(together) == 0:
         return Interval(value, None, None)
-    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(value, float(low), float(high))
+    parts = [(np.var(drawn(every, some_groups)), groups - 1)]
+    for number, table in enumerate(tables):
+        if len(table) > 1:
+            one = [some[number] if place == number else rows for place, rows in enumerate(every)]
+            parts.append((np.var(drawn(one, np.ones((1, groups)))), len(table) - 1))
+    low, high = np.quantile(together, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    out = _student(parts)
+    return Interval(value, value - out * (value - float(low)), value + out * (float(high) - value))
+
+
+def _widened(table: np.ndarray) -> np.ndarray:
+    count, mean = len(table), table.mean(axis=0)
+    return mean + (table - mean) * sqrt(count / (count - 1)) if count > 1 else table
+
+
+def _student(parts: Sequence[tuple[float, int]]) -> float:
+    """How much wider than the normal curve's an interval must be, from (variance, degrees of freedom) of its parts."""
+    from scipy.stats import norm, t
+
+    below = sum(variance**2 / freedom for variance, freedom in parts)
+    if not below > 0:
+        return 1.0
+    freedom = sum(variance for variance, _ in parts) ** 2 / below
+    tail = (1 + CONFIDENCE) / 2
+    return float(t.ppf(tail, freedom) / norm.ppf(tail))
 
 
 def _bca(value: float, drawn: np.ndarray, left_out: np.ndarray) -> tuple[float, float]:

@@ -69,7 +69,8 @@ class VqaReport:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values, rounded; `scores` and `retention` by model are what most people want."""
-        return _plain(asdict(self)) | {
+        about = {key: value for key, value in asdict(self).items() if key != "models"}
+        return _plain(about) | {
             "scores": {model.name: _score_row(model) for model in self.models},
             "retention": {name: _retention_row(kept) for name, kept in self.retention.items()},
             "retention_by_skill": {

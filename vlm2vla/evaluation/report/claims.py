@@ -5,22 +5,21 @@ else, and whatever was not measured, is *not shown*. At this scale (a small mode
 disproves the paper.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from vlm2vla.evaluation.report.evidence import Evidence, Stored, Suite
-from vlm2vla.evaluation.report.measured import Graded, measured
-from vlm2vla.evaluation.report.trained import trained
-from vlm2vla.evaluation.report.variants import trainings
-from vlm2vla.evaluation.report.weights import newest_weights
+from vlm2vla.evaluation.report.measured import Graded, Measured, measured
+from vlm2vla.evaluation.report.recipes import nearest, recipes_of
+from vlm2vla.evaluation.report.trained import Trained, by_weights, trained
+from vlm2vla.evaluation.report.variants import MARGIN, difference, trainings
 from vlm2vla.evaluation.retention import LINE, kept_more, over_seeds
-from vlm2vla.evaluation.statistics import wilson
+from vlm2vla.evaluation.statistics import bootstrap
 from vlm2vla.evaluation.suite import IN_DISTRIBUTION, OUT_OF_DISTRIBUTION, cell, pair, success_between
 
 Verdict = Literal["came out", "did not", "not shown"]
-MARGIN = 0.10
-"""Success may be this much lower and still count as "no worse"."""
 TUNED, TOKENS, FULL, BASE = "lora", "lora-tokens", "full", "base"
 
 
@@ -43,7 +42,22 @@ class Claim:
     places: tuple[str, ...] = ()
 
 
-def claims_of(evidence: Evidence, graded: Graded | None = None) -> tuple[Claim, ...]:
+@dataclass(frozen=True)
+class _Seen:
+    """What claims are held against: everything stored, graded again, model by model, and what made each."""
+
+    evidence: Evidence
+    graded: Graded | None
+    models: Mapping[str, Measured]
+
+    @cached_property
+    def training(self) -> Mapping[str, Trained]:
+        return by_weights(trained(self.evidence.runs))
+
+
+def claims_of(
+    evidence: Evidence, graded: Graded | None = None, models: Mapping[str, Measured] | None = None
+) -> tuple[Claim, ...]:
     """Every claim of the paper that could be measured here.
 
     Claims about one model are about the one called "lora"; where two variants are compared and each has several
@@ -52,58 +66,60 @@ def claims_of(evidence: Evidence, graded: Graded | None = None) -> tuple[Claim, 
     Args:
         evidence: What was measured.
         graded: The comparison that retention is told of, with its grades.
+        models: What was measured of each model, where that is known already.
     """
-    judges: tuple[Callable[[Evidence], Claim], ...] = (
-        lambda found: _kept(found, graded),
-        lambda found: _kept_alone(found, graded),
-        lambda found: _kept_tokens(found, graded),
-        lambda found: _lora_forgets_less(found, graded),
-        _words_generalise,
-        _words_cost_nothing,
-        _translated,
-        _composition,
-        _parse_failures,
-        _words_are_likelier,
-        _own_verifier,
-        _plans_help,
+    seen = _Seen(evidence, graded, measured(evidence, graded) if models is None else models)
+    return (
+        _kept(seen),
+        _kept_alone(seen),
+        _kept_tokens(seen),
+        _lora_forgets_less(seen),
+        _words_generalise(evidence),
+        _words_cost_nothing(evidence),
+        _translated(evidence),
+        _composition(evidence),
+        _parse_failures(evidence),
+        _words_are_likelier(evidence),
+        _own_verifier(evidence),
+        _plans_help(evidence),
     )
-    return tuple(judge(evidence) for judge in judges)
 
 
-def _kept(evidence: Evidence, graded: Graded | None) -> Claim:
+def _kept(seen: _Seen) -> Claim:
     text = "LoRA on actions as words keeps more than 85 % of the base's VQA score"
-    return _kept_by(evidence, graded, (TUNED,), text, "85.2 % at the least")
+    return _kept_by(seen, (TUNED,), text, "85.2 % at the least")
 
 
-def _kept_alone(evidence: Evidence, graded: Graded | None) -> Claim:
+def _kept_alone(seen: _Seen) -> Claim:
     """The paper mixes in no questions of the base's own: what LoRAs of words keep that were trained without any.
 
     Of several recipes the one is told of that succeeds most, so that nothing is chosen by what it keeps.
     """
     text, paper = "LoRA needs no questions mixed in (replay) to keep more than 85 %", "none were mixed in"
-    if evidence.retention is None:
-        return Claim(text, paper, "not measured", "not shown")
-    alone = {run.weights for run in trained(evidence.runs) if run.variant == TUNED and run.replay == 0}
-    models = [model for model in measured(evidence, graded).values() if model.weights in alone and model.kept]
+    alone = {run.weights for run in trained(seen.evidence.runs) if run.variant == TUNED and run.replay == 0}
+    models = [model for model in seen.models.values() if model.weights in alone and model.kept]
     models.sort(key=lambda model: -(model.driven.success.value if model.driven else -1.0))
     names = [model.name for model in models]
     seeds = trainings(names, TUNED)
-    told = _kept_by(evidence, graded, seeds or tuple(names[:1]), text, paper)
+    told = _kept_by(seen, seeds or tuple(names[:1]), text, paper)
     others = [model for model in models if model.name not in (seeds or names[:1])]
     listed = ", ".join(f"{model.name} {_share(*astuple(model.kept))}" for model in others)
     return replace(told, here=f"{told.here}; others without replay: {listed}") if others else told
 
 
-def _kept_tokens(evidence: Evidence, graded: Graded | None) -> Claim:
+def _kept_tokens(seen: _Seen) -> Claim:
     text = "LoRA alone prevents most forgetting: action tokens keep it too"
-    asked = evidence.retention.value["retention"] if evidence.retention else {}
-    return _kept_by(evidence, graded, trainings(asked, TOKENS), text, "91.2 % on average, 75.9 % at the least")
+    asked = seen.evidence.retention.value["retention"] if seen.evidence.retention else {}
+    return _kept_by(seen, trainings(asked, TOKENS), text, "91.2 % on average, 75.9 % at the least")
 
 
-def _kept_by(evidence: Evidence, graded: Graded | None, models: tuple[str, ...], text: str, paper: str) -> Claim:
-    """What several trainings of one recipe keep on average; of one alone, what that one keeps."""
-    stored, known = evidence.retention, measured(evidence, graded)
-    asked = [known[name] for name in models if name in known and known[name].kept]
+def _kept_by(seen: _Seen, names: tuple[str, ...], text: str, paper: str) -> Claim:
+    """What several trainings of one recipe keep on average; of one alone, what that one keeps.
+
+    The paper mixes in no questions. What was kept with replay says what is kept, not that LoRA is what keeps it.
+    """
+    stored, graded = seen.evidence.retention, seen.graded
+    asked = [seen.models[name] for name in names if name in seen.models and seen.models[name].kept]
     if stored is None or not asked:
         return Claim(text, paper, "not measured", "not shown")
     kept, floor, of = asked[0].kept, asked[0].above_floor, f" of {_base_score(stored):.0%}"
@@ -113,36 +129,37 @@ def _kept_by(evidence: Evidence, graded: Graded | None, models: tuple[str, ...],
     here = f"{_share(*astuple(kept))}{of} on {stored.value['set']}"
     if floor:
         here += f"; above what can be guessed without looking {_share(*astuple(floor))}"
-    here += _with_replay(evidence, models)
-    return Claim(text, paper, here, _side(kept.low, kept.high, LINE), (stored.place,))
+    side = _side(kept.low, kept.high, LINE)
+    if any(model.weights in seen.training and seen.training[model.weights].replay for model in asked):
+        here += "; trained with replay, unlike the paper's, so that it is LoRA that keeps it is not shown"
+        side = "not shown" if side == "came out" else side
+    return Claim(text, paper, here, side, (stored.place,))
 
 
 def _base_score(stored: Stored) -> float:
     return stored.value["scores"][stored.value["base"]]["score"]
 
 
-def _with_replay(evidence: Evidence, models: tuple[str, ...]) -> str:
-    current = newest_weights(evidence)
-    weights = {current.get(name) for name in models}
-    replayed = any(run.weights in weights and run.replay for run in trained(evidence.runs))
-    return "; trained with replay, unlike the paper's" if replayed else ""
-
-
-def _lora_forgets_less(evidence: Evidence, graded: Graded | None) -> Claim:
+def _lora_forgets_less(seen: _Seen) -> Claim:
+    """Without replay, as in the paper: the recipe of LoRA that succeeds most beside the full one that is nearest."""
     text, paper = "LoRA forgets less than full fine-tuning on the same data", "not compared directly"
-    stored = evidence.retention
+    graded, suite, stored = seen.graded, seen.evidence.paper, seen.evidence.retention
+    recipes = recipes_of(seen.models, graded, suite, seen.training) if graded and suite else ()
+    alone = [each for each in recipes if each.made.replay == 0]
+    ours = max((each for each in alone if each.made.variant == TUNED), key=lambda each: each.success, default=None)
+    full = next((each for each in nearest(ours, alone) if each.made.variant == FULL), None) if ours else None
+    if full and (row := difference(ours.result, full.result, graded, suite)) and row.kept:
+        here = (
+            f"without replay {ours.result.name} keeps {_points(*astuple(row.kept))} against {full.result.name}, at "
+            f"success {ours.success:.0%} and {full.success:.0%} ({row.said})"
+        )
+        return Claim(text, paper, here, _side(row.kept.low, row.kept.high, 0.0), (stored.place,))
     first, second = (trainings(graded.tuned if graded else (), variant) for variant in (TUNED, FULL))
     grades = [[graded.tuned[name] for name in names] for names in (first, second)] if graded else []
-    if len(first) > 1 < len(second) and (gap := kept_more(graded.base, *grades)):
-        here = f"keeps {_points(gap.value, gap.low, gap.high)} against full fine-tuning, {_seeds(first, second)}"
+    if first and second and (gap := kept_more(graded.base, *grades)):
+        here = f"keeps {_points(*astuple(gap))} against full fine-tuning, {_seeds(first, second)}"
         return Claim(text, paper, here, _side(gap.low, gap.high, 0.0), (stored.place,))
-    pairs = stored.value.get("pairs", []) if stored else []
-    row = next((each for each in pairs if (each["first"], each["second"]) == (TUNED, FULL)), None)
-    if row is None:
-        return Claim(text, paper, "not measured", "not shown")
-    gap = row["difference"]
-    here = f"score {_points(gap['value'], gap['low'], gap['high'])} against full fine-tuning, p {row['p']:.2g}"
-    return Claim(text, paper, here, _side(gap["low"], gap["high"], 0.0), (stored.place,))
+    return Claim(text, paper, "not measured", "not shown")
 
 
 def _words_generalise(evidence: Evidence) -> Claim:
@@ -156,7 +173,7 @@ def _words_cost_nothing(evidence: Evidence) -> Claim:
 
 
 def _plans_help(evidence: Evidence) -> Claim:
-    text = "The motion plan helps (with plans against without)"
+    text = "A policy that was trained with motion plans needs them (the same weights with and without)"
     suite = evidence.paper
     without = next((name for name in suite.models if name == f"{TUNED} (no plans)"), "") if suite else ""
     return _difference(evidence, TUNED, without, (*IN_DISTRIBUTION, *OUT_OF_DISTRIBUTION), text, "no ablation", 0.0)
@@ -215,13 +232,13 @@ def _parse_failures(evidence: Evidence) -> Claim:
     text = "At most about 10 % of action cycles do not parse before any help"
     suite = evidence.paper
     rows = [row for row in suite.rows if row["model"] == TUNED and row["result"] != "error"] if suite else []
-    written, broken = (
-        sum(row.get("words", {}).get(f"first_tries_{kind}", 0) for row in rows) for kind in ("chunks", "unparsable")
-    )
+    tries = [[row.get("words", {}).get(f"first_tries_{kind}", 0) for kind in ("unparsable", "chunks")] for row in rows]
+    written = sum(chunks for _, chunks in tries)
     if not written:
         return Claim(text, "about 10 %", "not measured", "not shown")
-    share = wilson(broken, written)
-    side = _side(-share.high, -share.low, -0.10)
+    share = bootstrap(tries, lambda broken, chunks: broken / chunks)
+    low, high = (None if end is None else -end for end in (share.high, share.low))
+    side = _side(low, high, -0.10)
     here = f"{_share(share.value, share.low, share.high)} of {written} chunks (their opening brackets given)"
     if (free := evidence.actions_of(TUNED)) and (parsed := free.value["actions"].get("parse_rate")):
         low, high = (None if parsed[key] is None else 1 - parsed[key] for key in ("high", "low"))

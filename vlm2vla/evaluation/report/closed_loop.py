@@ -1,6 +1,7 @@
 """The suites of rollouts -> sections: success by family and model, pairs, verdicts, another robot. Pure."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from vlm2vla.evaluation.report.cells import NOTHING, To, links, number, p_value, points, share
@@ -16,7 +17,13 @@ _BEYOND = {
 }
 
 
-def rollouts_section(suite: Suite, to: To, on_usual: Suite | None = None, brief: Collection[str] = ()) -> Section:
+def rollouts_section(
+    suite: Suite,
+    to: To,
+    on_usual: Suite | None = None,
+    brief: Collection[str] = (),
+    lengths: Mapping[str, str] = MappingProxyType({}),
+) -> Section:
     """Closed loop: success by task family and model, pairs, ways of ending.
 
     Args:
@@ -24,6 +31,7 @@ def rollouts_section(suite: Suite, to: To, on_usual: Suite | None = None, brief:
         to: Where copies lie.
         on_usual: The same suite on the usual robot, to be compared with.
         brief: Models that are neither drawn nor compared one by one (further seeds, runs of a sweep).
+        lengths: How long each was trained, in words, as far as it is known.
     """
     families, models = families_of(suite.name), suite.models
     cells = {(model, family): cell(suite.rows, model, (family,)) for model in models for family in families}
@@ -31,7 +39,8 @@ def rollouts_section(suite: Suite, to: To, on_usual: Suite | None = None, brief:
     for model in models:
         every = cell(suite.rows, model, families, "all")
         mine, run = [cells[model, family] for family in families], _run(suite, model, to)
-        success.append((model, *(share(each.success) for each in mine), share(every.success), every.errors, run))
+        found = (*(share(each.success) for each in mine), share(every.success))
+        success.append((model, *found, every.trials, every.errors, lengths.get(name_of(model)) or NOTHING, run))
         partial.append((model, *(number(each.partial) for each in mine), number(every.partial), run))
         parse = NOTHING if every.parse_rate is None else f"{every.parse_rate:.1%}"
         cycle = NOTHING if every.cycle_s is None else f"{every.cycle_s:.2f} s"
@@ -53,11 +62,16 @@ def rollouts_section(suite: Suite, to: To, on_usual: Suite | None = None, brief:
         *([Text(_BEYOND[suite.name])] if suite.name in _BEYOND else []),
         *_both_robots(suite, on_usual, to),
         Text(
-            f"{len(suite.rows)} rollouts in the simulator, judged by its truth; every model drives the same seeds. "
+            f"{len(suite.rows)} rollouts in the simulator, judged by its truth; every model drives the same seeds in "
+            "the same order, some more of them than others (column trials). "
             f"{errors} ended with an error of the machinery and count for nobody. Settings: {settings}; what a model "
             "drove with other settings stands behind its name."
         ),
-        Table(("model", *families, "all", "errors", "run"), tuple(success), "Success with Wilson's 95 % interval."),
+        Table(
+            ("model", *families, "all", "trials", "errors", "trained", "run"),
+            tuple(success),
+            "Success with Wilson's 95 % interval.",
+        ),
         Figure(figure, dots(marks, title="Success by task family", order=drawn), "Success by task family."),
         Table(("model", *families, "all", "run"), tuple(partial), "Partial credit: mean share of a task's milestones."),
         Table(("model", *head, "run"), tuple(others), "Over all families."),
@@ -67,6 +81,11 @@ def rollouts_section(suite: Suite, to: To, on_usual: Suite | None = None, brief:
     ]
     title = "Closed loop" if suite.name == "paper" else f"Closed loop: {suite.name}"
     return Section(f"{title}, on another robot ({suite.robot})" if suite.robot else title, tuple(blocks))
+
+
+def name_of(shown: str) -> str:
+    """The model's name without the settings that stand behind it."""
+    return shown.split(" (")[0]
 
 
 def _run(suite: Suite, model: str, to: To) -> Link:
@@ -123,7 +142,10 @@ def _pairs(suite: Suite, families: tuple[str, ...], models: Sequence[str], to: T
             together.append((*_pair(every)[:-1], runs))
         apart += [(*_pair(each), runs) for each in compared(suite.rows, models[0], other, families)]
     head = ("models", "family", "pairs", "points", "only first/second", "p")
-    caption = "Difference of success over the same seeds (Newcombe's paired interval, exact McNemar)"
+    caption = (
+        "Difference of success over the same seeds (Newcombe's paired interval, exact McNemar), however long each was "
+        "trained (see above)"
+    )
     tables = (
         Table((*head, "runs"), tuple(together), f"{caption}."),
         Table((*head, "Holm over families", "runs"), tuple(apart), f"{caption}, family by family.", folded=True),

@@ -9,11 +9,12 @@ runs/<run>/config.json               what made the weights, see `report.trained`
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from vlm2vla.errors import EvaluationError
+from vlm2vla.evaluation.config import SuiteConfig
 from vlm2vla.evaluation.lines import read_about, read_lines
 from vlm2vla.evaluation.suite import EXPERT, newest
 
@@ -22,6 +23,7 @@ MAIN_SET = "tabletop"
 """Our own held-out set: what retention is told of where several sets were asked."""
 _SETTINGS = ("verifier", "max_cycles", "max_rows", "back_after", "parse", "subtasks", "plans", "temperature_subtasks")
 _USUAL_SUITE, _USUAL_ROBOT = "paper", "simulated"
+_USUAL = asdict(SuiteConfig())
 _PATTERNS = {
     "vqa": "*/report*.json",
     "rollouts": "*/run.json",
@@ -56,10 +58,10 @@ class Suite:
     """Rollouts of one suite on one robot, all settings together.
 
     Attributes:
-        rows: Newest row of each trial; a model that drove with other settings than most has them behind its name.
+        rows: Newest row of each trial; a model that drove with other settings than usual has them behind its name.
             "name" is the name alone, "place" the stored run.
         folders: (settings in words, stored run) of every folder.
-        settings: What most of the rows were driven with.
+        settings: What was driven usually: the command's own settings, else those of most rows.
         robot: Another one than the usual, or "".
     """
 
@@ -172,7 +174,7 @@ def _suites(runs: Iterable[Stored]) -> Iterator[Suite]:
             by_name.setdefault(key, []).append((run, rows))
     for name, robot in sorted(by_name, key=lambda key: (bool(key[1]), key[0] != _USUAL_SUITE, key)):
         folders = by_name[name, robot]
-        folders.sort(key=lambda pair: -len(pair[1]))
+        folders.sort(key=lambda pair: (_unusual(pair[0].value), -len(pair[1])))
         usual = folders[0][0].value
         rows: list[Mapping[str, Any]] = []
         listed = []
@@ -190,6 +192,11 @@ def _suites(runs: Iterable[Stored]) -> Iterator[Suite]:
 
 def _shown(model: str, suffix: str) -> str:
     return model if model == EXPERT else model + suffix
+
+
+def _unusual(settings: Mapping[str, Any]) -> int:
+    """How many settings are not the command's own."""
+    return sum(settings.get(key) != _USUAL[key] for key in _SETTINGS)
 
 
 def differing(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ from vlm2vla.evaluation.report.open_loop import actions_section
 from vlm2vla.evaluation.report.papers import paper_section
 from vlm2vla.evaluation.report.recipes import recipes_of, recipes_section
 from vlm2vla.evaluation.report.sweeps import SWEPT, models_section, sweeps_section, swept
-from vlm2vla.evaluation.report.trained import Trained, trained
+from vlm2vla.evaluation.report.trained import Trained, by_weights, trained
 from vlm2vla.evaluation.report.variants import VARIANTS, variant_of, variants_of, variants_section
 from vlm2vla.evaluation.report.weights import of_newest
 from vlm2vla.workspace import write_atomic
@@ -66,8 +66,9 @@ def make_report(
     if evidence.empty:
         raise EvaluationError(f"nothing was measured yet in {results}: vlm2vla evaluate vqa, actions or rollouts first")
     graded = regrade(evidence.retention, evidence, places) if evidence.retention else None
-    claims = claims_of(evidence, graded)
-    document = _document(evidence, graded, claims, config.examples, places)
+    models = measured(evidence, graded)
+    claims = claims_of(evidence, graded, models)
+    document = _document(evidence, graded, models, claims, config.examples, places)
     out.mkdir(parents=True, exist_ok=True)
     _copy(evidence, out / RESULTS)
     for name, svg in figures_of(document).items():
@@ -80,11 +81,15 @@ def make_report(
 
 
 def _document(
-    evidence: Evidence, graded: Graded | None, claims: tuple[Claim, ...], examples: int, places: tuple[Path, ...]
+    evidence: Evidence,
+    graded: Graded | None,
+    models: Mapping[str, Measured],
+    claims: tuple[Claim, ...],
+    examples: int,
+    places: tuple[Path, ...],
 ) -> Document:
     runs, suite = trained(evidence.runs), evidence.paper
-    training = {run.weights: run for run in runs if run.weights}
-    models = measured(evidence, graded)
+    training = by_weights(runs)
     variants = variants_of(models, graded, suite)
     compared = [stored for stored in evidence.vqa if stored.value["retention"]]
     p_over_sets, brief = sections.over_sets(compared), _brief(models, training, runs)
@@ -93,9 +98,10 @@ def _document(
         parts.append(variants_section(variants, graded, suite, training, _copied))
     if graded and suite:
         parts.append(recipes_section(recipes_of(models, graded, suite, training), graded, suite, _copied))
-    parts += [rollouts_section(each, _copied, _on_usual(each, evidence), brief) for each in evidence.suites]
+    lengths = {name: training[model.weights].length for name, model in models.items() if model.weights in training}
+    parts += [rollouts_section(each, _copied, _on_usual(each, evidence), brief, lengths) for each in evidence.suites]
     if suite and graded:
-        parts.append(sections.trade_section(suite, graded.stored, _copied, brief))
+        parts.append(sections.trade_section(suite, graded.stored, models, _copied, brief))
     parts += [sections.vqa_section(stored, _copied, p_over_sets, brief) for stored in evidence.vqa]
     if evidence.actions:
         parts.append(actions_section(evidence, _copied))

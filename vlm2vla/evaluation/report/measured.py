@@ -127,8 +127,10 @@ def regrade(stored: Stored, evidence: Evidence, places: tuple[Path, ...]) -> Gra
         same = all(about.get(key) == base.get(key) for key in ("sampling", "wording"))
         if not same or current.get(name, weights) != weights:
             continue
-        answers = {answer.key: answer for answer in read_answers(run.parent)}
-        found[name, blank] = grade(vqa, answers, circular=value["circular"])
+        grades = grade(vqa, {answer.key: answer for answer in read_answers(run.parent)}, circular=value["circular"])
+        if len(grades) < value["scores"][value["base"]]["questions"]:
+            continue  # stopped, or asked a part: not comparable with those that answered all
+        found[name, blank] = grades
         if not blank:
             answered[name] = (run.parent / _ANSWERS).relative_to(stored.root).as_posix()
     return Graded(

@@ -16,12 +16,19 @@ from vlm2vla.evaluation.report.evidence import Suite
 from vlm2vla.evaluation.report.measured import Graded, Measured
 from vlm2vla.evaluation.report.svg import Dot, plane
 from vlm2vla.evaluation.report.trained import Trained
-from vlm2vla.evaluation.report.variants import VARIANTS, Variant, differences, results_of, together
+from vlm2vla.evaluation.report.variants import (
+    DIFFERENCES,
+    OF_THE_VARIANT,
+    VARIANTS,
+    Variant,
+    difference,
+    results_of,
+    together,
+)
 from vlm2vla.evaluation.retention import LINE
 
-_SWEPT = ("variant", "form", "learning_rate", "lora_rank", "lora_alpha")
 # Recordings that were made again by the same commands are other labels; the table tells them apart.
-_APART = (*_SWEPT, "labels")
+_APART = (*OF_THE_VARIANT, "labels")
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,8 @@ def recipes_section(recipes: Sequence[Recipe], graded: Graded, suite: Suite, to:
         "A recipe is everything but the seed. Who has learned little has forgotten little, so to each recipe of "
         f"{VARIANTS[0]} stands the one of every other variant that succeeds nearest to it. Recipes are compared that "
         "share base, number of steps, batch and mixture; the column labels tells recordings apart that were made by "
-        "the same commands at different times."
+        "the same commands at different times. Of a recipe with one seed nothing is known of other seeds: its interval "
+        "is over images and trials alone."
     )
     return Section("Retention at equal success", (Text(text), *blocks))
 
@@ -108,18 +116,21 @@ def _setting(group: list[Recipe], graded: Graded, suite: Suite, to: To) -> Itera
     batch = made.recipe.get("batch")
     steps = f"{made.steps} steps" + (f" of {batch} groups" if batch else "")
     replay = f"with a share of {made.replay:g} questions mixed in" if made.replay else "no questions mixed in"
-    head = ("recipe", "labels", "seeds", "kept", "above grey pictures", "success", "trials", "runs")
+    head = ("recipe", "labels", "seeds", "kept", "above grey pictures", "success", "trials each", "runs")
     yield Table(head, tuple(_row(each, to) for each in group), f"{steps}, {replay}.")
     marks = [(each.result.name, *_dots(each)) for each in group]
-    figure = f"recipes-{made.steps}-{made.replay or 0:g}".replace(".", "")
+    figure = f"recipes-{made.name}"
     title = f"Retention against success: {steps}, {replay}"
     yield Figure(figure, plane(marks, title=title, across="success in closed loop", up="kept", line=LINE), f"{title}.")
-    rows: list[tuple[Any, ...]] = []
-    for recipe in (each for each in group if each.made.variant == VARIANTS[0]):
-        rows += differences(recipe.result, [each.result for each in nearest(recipe, group)], graded, suite)
-    head = ("recipes", "kept, points", "success, points", "what can be said")
+    rows = tuple(
+        difference(recipe.result, other.result, graded, suite).row
+        for recipe in group
+        if recipe.made.variant == VARIANTS[0]
+        for other in nearest(recipe, group)
+    )
     if rows:
-        yield Table(head, tuple(rows), "Differences at the nearest success, over the same images and the same trials.")
+        caption = "Differences at the nearest success, over the same images and the same trials."
+        yield Table(DIFFERENCES, rows, caption)
 
 
 def _dots(recipe: Recipe) -> Iterator[Dot]:
@@ -139,6 +150,6 @@ def _row(recipe: Recipe, to: To) -> tuple[Any, ...]:
         share(result.kept),
         share(result.above_floor),
         share(success),
-        trials * seeds,
+        trials,
         links(*found),
     )

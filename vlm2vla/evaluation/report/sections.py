@@ -11,10 +11,10 @@ from vlm2vla.evaluation.report.cells import NOTHING, To, links, p_value, share
 from vlm2vla.evaluation.report.claims import Claim
 from vlm2vla.evaluation.report.document import Block, Figure, Link, Section, Table, Text
 from vlm2vla.evaluation.report.evidence import Evidence, Stored, Suite
-from vlm2vla.evaluation.report.papers import paper as paper  # asked for here by the chat
+from vlm2vla.evaluation.report.measured import Measured
 from vlm2vla.evaluation.report.svg import Dot, dots, plane
 from vlm2vla.evaluation.retention import LINE
-from vlm2vla.evaluation.statistics import Interval, holm
+from vlm2vla.evaluation.statistics import holm
 from vlm2vla.evaluation.suite import cell
 
 
@@ -35,13 +35,22 @@ def claims_section(claims: tuple[Claim, ...], to: To) -> Section:
 
 
 def over_sets(compared: Sequence[Stored]) -> dict[tuple[str, str], float]:
-    """(place of a comparison, model) -> p with Holm's correction over all sets on which that model was compared."""
+    """(place of a comparison, model) -> p with Holm's correction over all sets on which that model was compared.
+
+    A set that was compared twice counts once, and one of which the base knows nothing (nothing can be lost) not at all.
+    """
     found: dict[tuple[str, str], float] = {}
     for name in dict.fromkeys(name for stored in compared for name in stored.value["retention"]):
-        mine = (stored for stored in compared if name in stored.value["retention"])
-        p_values = {stored.place: stored.value["retention"][name]["p"] for stored in mine}
-        found |= {(place, name): p for place, p in holm(p_values).items()}
+        mine = [each for each in compared if (each.value["retention"].get(name) or {}).get("raw") is not None]
+        p_values = {_asked(stored): stored.value["retention"][name]["p"] for stored in mine}
+        adjusted = holm(p_values)
+        found |= {(stored.place, name): adjusted[_asked(stored)] for stored in mine}
     return found
+
+
+def _asked(stored: Stored) -> tuple[str, str, bool]:
+    """Which questions, asked in which way."""
+    return stored.value["set"], stored.value["digest"], stored.value["circular"]
 
 
 def vqa_section(
@@ -114,7 +123,7 @@ def _parts(stored: Stored, run: Link, brief: Collection[str]) -> list[Block]:
     names = [name for name in value["scores"] if name not in brief]
     blocks: list[Block] = [
         *_by_part(value, names, "skill", run),
-        *_skill_plot(value, names),
+        *_skill_plot(stored, names),
         *_skill_tests(value, names, run),
         *_by_part(value, names, "language", run),
     ]
@@ -130,7 +139,8 @@ def _by_part(value: Mapping[str, Any], names: Sequence[str], part: str, run: Lin
     return [Table((part, *names), rows, f"Score by {part}.", run)]
 
 
-def _skill_plot(value: Mapping[str, Any], names: Sequence[str]) -> list[Block]:
+def _skill_plot(stored: Stored, names: Sequence[str]) -> list[Block]:
+    value = stored.value
     kept = {name: skills for name, skills in value["retention_by_skill"].items() if name in names}
     marks = [
         Dot(skill, name, row["raw"], row["low"], row["high"])
@@ -142,7 +152,7 @@ def _skill_plot(value: Mapping[str, Any], names: Sequence[str]) -> list[Block]:
         return []
     plot = dots(marks, title="Retention by skill", high=1.25, line=LINE, order=list(kept))
     caption = "Retention by skill; the dashed line is 85 %. Intervals over images; some reach beyond the scale."
-    return [Figure(f"retention-{value['set']}{'-circular' if value['circular'] else ''}", plot, caption)]
+    return [Figure(f"retention-{Path(stored.place).parent.name}-{Path(stored.place).stem}", plot, caption)]
 
 
 def _skill_tests(value: Mapping[str, Any], names: Sequence[str], run: Link) -> list[Block]:
@@ -164,14 +174,16 @@ def _skill_tests(value: Mapping[str, Any], names: Sequence[str], run: Link) -> l
     return [Table(head, rows, "Retention and p values by skill.", run, folded=True)] if rows else []
 
 
-def trade_section(suite: Suite, stored: Stored, to: To, brief: Collection[str] = ()) -> Section | None:
+def trade_section(
+    suite: Suite, stored: Stored, models: Mapping[str, Measured], to: To, brief: Collection[str] = ()
+) -> Section | None:
     """What was kept against what was gained, one point per model; those of `brief` are only listed."""
-    scores, found = stored.value["scores"], []
-    for name, row in stored.value["retention"].items():
+    found = []
+    for name, model in models.items():
         won = cell(suite.rows, name, ("pick-up",)).success
-        if row["raw"] is not None and won:
-            runs = ("answers", to(_answers(stored, scores[name]))), ("trials", to(suite.run_of(name).place))
-            found.append((name, won, Interval(row["raw"], row["low"], row["high"]), links(*runs)))
+        if model.kept and won:
+            runs = ("answers", to(model.answers)), ("trials", to(suite.run_of(name).place))
+            found.append((name, won, model.kept, links(*runs)))
     if not found:
         return None
     marks = [

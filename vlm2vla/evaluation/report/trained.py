@@ -75,6 +75,13 @@ class Trained:
         return self.stored.path.parent.name
 
     @property
+    def length(self) -> str:
+        """How long it was trained, in words."""
+        if self.steps is None:
+            return ""
+        return f"{self.steps} steps" + (", after others" if self.recipe.get("started from") else "")
+
+    @property
     def files(self) -> tuple[tuple[str, str], ...]:
         """(what, place) of what is kept of it."""
         names = (("config", "config.json"), ("losses", "summary.json"), ("card", "README.md"))
@@ -85,6 +92,11 @@ class Trained:
 def trained(runs: Iterable[Stored]) -> tuple[Trained, ...]:
     """The runs that are told of beside the results."""
     return tuple(map(_trained, runs))
+
+
+def by_weights(runs: Iterable[Trained]) -> dict[str, Trained]:
+    """Fingerprint of weights -> what made them; of weights that a folder and a run tell of, the run knows more."""
+    return {run.weights: run for run in sorted(runs, key=lambda run: bool(run.variant)) if run.weights}
 
 
 def _trained(stored: Stored) -> Trained:

@@ -23,8 +23,11 @@ from vlm2vla.evaluation.suite import families_of, success_between, success_of
 
 VARIANTS = names_of(PAPER_VARIANTS)
 ENOUGH_SEEDS = 3
+OF_THE_VARIANT = ("variant", "form", "learning_rate", "lora_rank", "lora_alpha")
+"""Settings in which two variants differ, or that are swept for each."""
 MARGIN = 0.10
-"""Success counts as equal when the whole interval of its difference is within this."""
+"""Success counts as equal when the whole interval of its difference is within this, and as no worse when it is not
+lower by more."""
 _SEED = re.compile(r"(?P<variant>.+)-s(?P<seed>\d+)")
 
 
@@ -160,8 +163,8 @@ def _means(variants: Sequence[Variant], to: To) -> Table:
         )
         for each in variants
     )
-    head = ("variant", "seeds", "score", "kept", "above grey pictures", "success", "trials", "open loop, cm", "runs")
-    return Table(head, rows, "Means over training seeds.")
+    head = ("variant", "seeds", "score", "kept", "above grey pictures", "success", "trials each")
+    return Table((*head, "open loop, cm", "runs"), rows, "Means over training seeds.")
 
 
 def results_of(model: Measured, to: To, of: str = "") -> list[tuple[str, str]]:
@@ -184,29 +187,47 @@ def _plot(variants: Sequence[Variant]) -> list[Block]:
     return [Figure("variants", plot, caption)]
 
 
-def differences(
-    first: Variant, others: Sequence[Variant], graded: Graded, suite: Suite | None
-) -> list[tuple[str, str, str, str]]:
-    """(who, what the first kept more, how much more it succeeds, what can be said) against each of the others."""
-    rows = []
-    for other in others:
-        one, two = ([graded.tuned[m.name] for m in each.asked if m.name in graded.tuned] for each in (first, other))
-        kept = kept_more(graded.base, one, two) if one and two else None
-        gap = None
-        if suite and first.driven and other.driven:
-            gap = success_between(suite.rows, first.driven, other.driven, families_of(suite.name))
-        rows.append((f"{first.name} \u2212 {other.name}", points(kept), points(gap), equality(first, other, gap)))
-    return rows
+@dataclass(frozen=True)
+class Difference:
+    """One variant, or recipe, minus another.
+
+    Attributes:
+        kept: Share of the base's score.
+        success: Closed loop, all families.
+        said: Whether the two may be compared, in words.
+    """
+
+    names: str
+    kept: Interval | None
+    success: Interval | None
+    said: str
+
+    @property
+    def row(self) -> tuple[str, str, str, str]:
+        """As a row of `DIFFERENCES`."""
+        return self.names, points(self.kept), points(self.success), self.said
+
+
+DIFFERENCES = ("variants", "kept, points", "success, points", "what can be said")
+
+
+def difference(first: Variant, other: Variant, graded: Graded, suite: Suite | None) -> Difference:
+    """Two variants over the same images and the same trials."""
+    one, two = ([graded.tuned[m.name] for m in each.asked if m.name in graded.tuned] for each in (first, other))
+    kept = kept_more(graded.base, one, two) if one and two else None
+    gap = None
+    if suite and first.driven and other.driven:
+        gap = success_between(suite.rows, first.driven, other.driven, families_of(suite.name))
+    return Difference(f"{first.name} \u2212 {other.name}", kept, gap, equality(first, other, gap, kept))
 
 
 def _compared(first: Variant, others: Sequence[Variant], graded: Graded, suite: Suite | None) -> list[Block]:
-    rows = tuple(differences(first, others, graded, suite))
-    head = ("variants", "kept, points", "success, points", "what can be said")
-    return [Table(head, rows, "Differences over the same images and the same trials.")] if rows else []
+    rows = tuple(difference(first, other, graded, suite).row for other in others)
+    return [Table(DIFFERENCES, rows, "Differences over the same images and the same trials.")] if rows else []
 
 
-def equality(first: Variant, other: Variant, gap: Interval | None) -> str:
-    """Whether two variants may be compared: in words, from the difference of their success."""
+def equality(first: Variant, other: Variant, gap: Interval | None, kept: Interval | None = None) -> str:
+    """Whether two variants may be compared: in words, from the differences of their success and of what they kept."""
     if gap is not None:
         if gap.low is None or gap.high is None:
             return "too little was driven to say whether success is equal"
@@ -215,7 +236,7 @@ def equality(first: Variant, other: Variant, gap: Interval | None) -> str:
         if gap.low > 0 or gap.high < 0:
             better, worse = (first, other) if gap.low > 0 else (other, first)
             said = f"success is NOT equal, {better.name} succeeds more often than {worse.name}"
-            return f"{said}; {_meaning(better, worse)}"
+            return f"{said}; {_meaning(better, kept, 1 if better is first else -1)}"
         return f"success is not shown to be equal: the difference may be more than {MARGIN:.0%}"
     if first.off_cm is None or other.off_cm is None:
         return "success was not measured for both: retention alone decides nothing"
@@ -223,13 +244,16 @@ def equality(first: Variant, other: Variant, gap: Interval | None) -> str:
     return f"not both drove; open loop {number(first.off_cm, 1)} and {number(other.off_cm, 1)} cm off {told}"
 
 
-def _meaning(better: Variant, worse: Variant) -> str:
-    """What an unequal success does to the comparison."""
-    if better.kept is None or worse.kept is None:
-        return "what was kept was not measured for both"
-    if better.kept.value >= worse.kept.value:
-        return f"{better.name} keeps no less, so that is not bought with success"
-    return f"{better.name} keeps less, and that may be the price of success"
+def _meaning(better: Variant, kept: Interval | None, sign: int) -> str:
+    """What an unequal success does to the comparison; `kept` times `sign` is what the better one kept more."""
+    if kept is None or kept.low is None or kept.high is None:
+        return "what was kept cannot be compared"
+    low, high = sorted((sign * kept.low, sign * kept.high))
+    if low > 0:
+        return f"{better.name} keeps more as well"
+    if high < 0:
+        return f"{better.name} keeps less, and that may be the price of success"
+    return "what was kept cannot be told apart"
 
 
 def _overlap(one: Interval, other: Interval) -> bool:
@@ -271,6 +295,24 @@ def _each(variants: Sequence[Variant], training: Mapping[str, Trained], to: To) 
     return Table(head, tuple(rows), "Each training by itself; intervals over images, or over trials.")
 
 
+def _across(variants: Sequence[Variant], training: Mapping[str, Trained]) -> list[str]:
+    """In what else, but the variant's own settings, the trainings of two variants differ."""
+    made = {
+        each.name: training[model.weights] for each in variants for model in each.models if model.weights in training
+    }
+    if len(made) < 2:
+        return []
+    (first, usual), *others = made.items()
+    found = []
+    for name, this in others:
+        keys = sorted((usual.recipe.keys() | this.recipe.keys()) - set(OF_THE_VARIANT))
+        other = [key for key in keys if usual.recipe.get(key) != this.recipe.get(key)]
+        if other:
+            told = ", ".join(f"{key} {this.recipe.get(key)} (not {usual.recipe.get(key)})" for key in other)
+            found.append(f"{name} differs from {first} in more than the variant: {told}.")
+    return found
+
+
 def _seed(model: Measured, made: Trained | None) -> str:
     if made and made.seed is not None:
         return str(made.seed)
@@ -280,7 +322,7 @@ def _seed(model: Measured, made: Trained | None) -> str:
 
 def _warnings(variants: Sequence[Variant], training: Mapping[str, Trained]) -> list[str]:
     """What a reader must know of the seeds: too few, the same twice, other settings."""
-    found = []
+    found = _across(variants, training)
     few = [f"{each.name} ({len(each.asked)})" for each in variants if len(each.asked) < ENOUGH_SEEDS]
     if few:
         found.append(f"Fewer than {ENOUGH_SEEDS} training seeds were asked: {', '.join(few)}.")
