@@ -139,6 +139,38 @@ def test_what_was_checked_is_written_down(job, tmp_path):
     assert run.progress().state == "stopped"
 
 
+def test_a_run_that_is_stopped_in_the_first_step_of_its_warm_up_has_nothing_to_show_and_goes_on(job, tmp_path):
+    recipe, run = replace(RECIPE, warmup=0.5), RunFolder(tmp_path / "run")
+    first = train(job(recipe=recipe, stop_at=1), run)
+    assert (first.state, first.steps, run.metrics()[0]["learning_rate"]) == ("stopped", 1, 0)
+    assert run.read("checks.json")["adapter_changes_logits_by"] == 0
+    assert train(job(recipe=recipe), run, resume=True).state == "done"
+    assert run.read("checks.json")["adapter_changes_logits_by"] > 0
+
+
+def test_an_adapter_that_changes_nothing_although_it_learned_is_an_error(job, tmp_path, monkeypatch):
+    from vlm2vla.training import trainers
+
+    def still(self, model, *_, **__):
+        return sum(weight.sum() for weight in model.parameters() if weight.requires_grad) * 0
+
+    monkeypatch.setattr(trainers.SharedPrefixTrainer, "compute_loss", still)
+    with pytest.raises(TrainingError, match="changes no output"):
+        train(job(stop_at=1), RunFolder(tmp_path / "run"))
+
+
+def test_a_stop_while_a_run_prepares_itself_comes_before_its_first_step(job, tmp_path):
+    run = RunFolder(tmp_path / "run")
+
+    def told(progress):
+        if progress.message.startswith("checking"):
+            run.stop_file.touch()
+
+    report = train(job(), run, told=told)
+    assert (report.state, report.steps, losses(run)) == ("stopped", 0, {})
+    assert train(job(), run, resume=True).state == "done"
+
+
 def test_a_stop_file_and_an_event_end_a_run(job, tmp_path):
     run = RunFolder(tmp_path / "run")
 

@@ -140,7 +140,8 @@ def _train(job: Job, run: RunFolder, resume: bool, stopped: threading.Event, tol
     run.forget_after(resumed_from)
     if checkpoint:
         _load(ready.trainable, checkpoint)
-    if not stopped.is_set() and resumed_from < min(job.stop_at or steps, steps):
+    asked = stopped.is_set() or run.stop_file.exists()
+    if not asked and resumed_from < min(job.stop_at or steps, steps):
         places = (scheduled, ready.renderer, run.checkpoints)
         trainer = make_trainer(ready.trainable, job.recipe, *places, steps=steps, seed=job.seed, callbacks=[watch])
         with stop_on_signals(stopped):
@@ -148,7 +149,8 @@ def _train(job: Job, run: RunFolder, resume: bool, stopped: threading.Event, tol
     done, loss = resumed_from + watch.steps_done, run.recent_loss()
     _tell(run, told, Progress("saving", done, steps, loss, watch.samples_per_s))
     if done:
-        found |= checks.after(ready.trainable, ready.renderer, ready.data.train, found)
+        learned = any(row.get("learning_rate") for row in run.metrics())  # warm-up begins at 0
+        found |= checks.after(ready.trainable, ready.renderer, ready.data.train, found, learned)
     held_out = ready.look() if ready.look and done else None
     if held_out is not None:
         run.add_metrics({"step": done, "held_out_loss": held_out})
