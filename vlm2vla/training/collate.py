@@ -66,7 +66,7 @@ class SharedPrefixCollator:
         renderer: Of the model's processor.
         window: Sliding window of the model's local layers, 0 where it has none.
         additive: Masks are added to the scores (0, or far below), as eager attention takes them, instead of bool.
-        plan_weight: How much a token of a motion plan counts, beside 1 of any other answer.
+        plan_weight: How much a token of a motion plan counts, beside 1 of any other answer of the same batch.
     """
 
     def __init__(self, renderer: Renderer, window: int = 0, *, additive: bool = False, plan_weight: float = 1.0):

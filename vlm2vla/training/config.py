@@ -30,8 +30,10 @@ class Mixture:
         completed: Share of the subtask-completed samples.
         direction: Share of the movement-direction samples.
         replay: VQA groups for each group of action samples; needs `--replay`.
-        plan_weight: How much a token of a plan counts, beside 1 of any other answer (shared packing only). Its few
-            numbers decide where the robot goes; a chunk has many more tokens, and most of them follow from the plan.
+        plan_weight: How many times as much a token of a plan counts as one of another answer that is computed with it
+            (the `per_device` groups held at once; shared packing only). Together they count as many tokens as they
+            are, so what a plan gains the others lose; groups without a plan stay as they were. Its few numbers decide
+            where the robot goes; a chunk has many more tokens, and most of them follow from the plan.
         held_out: Share of the episodes that are kept back to measure the loss on.
     """
 
