@@ -70,8 +70,8 @@ class Recipe:
         learning_rate: Of LoRA; `full_learning_rate` of full fine-tuning.
         steps: Optimizer steps; 0 goes through the data `epochs` times.
         warmup: Share of the steps over which the learning rate rises; then it falls in a line to 0.
-        batch: Groups of samples (shared) or samples (plain) of one optimizer step, over all devices.
-        per_device: How many of them a device holds at once; the rest is accumulated.
+        batch: Groups of samples (shared) or samples (plain) of one optimizer step. A run uses one device.
+        per_device: How many of them it holds at once; the rest is accumulated.
         max_tokens: Longest sequence; nothing is ever cut, a longer sample is left out and counted.
         packing: shared: image and common beginning of several samples are computed once; plain: one sample each, by
             trl's SFTTrainer as it is.
