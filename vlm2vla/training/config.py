@@ -75,8 +75,7 @@ class Recipe:
         max_tokens: Longest sequence; nothing is ever cut, a longer sample is left out and counted.
         packing: shared: image and common beginning of several samples are computed once; plain: one sample each, by
             trl's SFTTrainer as it is.
-        precision: Of weights and arithmetic; mixed: float32 weights, and on a GPU steps
-            over shared samples in bfloat16 arithmetic.
+        precision: Of weights and arithmetic; mixed: float32 weights, and on a GPU steps in bfloat16 arithmetic.
         checkpointing: Compute activations again on the way back, to save memory.
         save_every, eval_every: Steps between checkpoints, and between looks at the held-out loss.
         mixture: What is shown how often.
@@ -220,6 +219,9 @@ class TuneConfig:
 def recipe_of(config: TrainConfig, tune: TuneConfig | None = None) -> Recipe:
     """The recipe of a run: preset, variant and what the flags change.
 
+    Full fine-tuning keeps float32 weights ("mixed") where the preset has them in bfloat16, whose neighbours are further
+    apart than most of its steps are long: rounding would undo them. An adapter is float32 over any weights.
+
     Raises:
         ConfigError: No such preset, or a value that cannot be right.
     """
@@ -240,6 +242,7 @@ def recipe_of(config: TrainConfig, tune: TuneConfig | None = None) -> Recipe:
         "base": config.base_model or recipe.base,
         "form": _form(config, tune, recipe),
         "learning_rate": recipe.full_learning_rate if full else recipe.learning_rate,
+        "precision": "mixed" if full and recipe.precision == "bfloat16" else recipe.precision,
         "mixture": mixture,
     }
     for name, value in (("learning_rate", tune.learning_rate), ("steps", tune.steps), ("batch", tune.batch)):

@@ -109,7 +109,8 @@ def _arguments(recipe: Recipe, folder: Path, *, steps: int, seed: int) -> SFTCon
         adam_epsilon=recipe.eps,
         max_grad_norm=recipe.max_grad_norm,
         optim="adamw_torch",
-        bf16=recipe.precision == "bfloat16" and gpu,
+        # Shared samples with mixed precision see to it themselves, see `SharedPrefixTrainer`.
+        bf16=gpu and (recipe.precision == "bfloat16" or (recipe.precision == "mixed" and recipe.packing == "plain")),
         use_cpu=not gpu,
         activation_checkpointing=recipe.checkpointing,
         logging_steps=1,
@@ -126,11 +127,11 @@ def _arguments(recipe: Recipe, folder: Path, *, steps: int, seed: int) -> SFTCon
         report_to="none",
         disable_tqdm=True,
     )
-
     if arguments.n_gpu > 1:
         # Else each of several GPUs would get a share of a batch that cannot be cut, or a batch of its own.
         arguments._n_gpu = 1
     return arguments
+
 
 def shared_prefix(renderer: Renderer, model: torch.nn.Module, plan_weight: float = 1.0) -> SharedPrefixCollator:
     """The collator of packed samples for this model."""
