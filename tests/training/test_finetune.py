@@ -219,6 +219,22 @@ def test_a_resumed_run_must_be_the_same(job, tmp_path, tiny_folder):
     assert train(elsewhere, run, resume=True).state == "done"
 
 
+def test_a_run_does_not_go_on_with_fewer_samples_than_it_was_started_with(job, tmp_path):
+    folder, run = write_rows(tmp_path / "set"), RunFolder(tmp_path / "run")
+    rows = load_rows(folder)
+    rows[1]["completion"][0]["content"] = "move up " * 200
+    save_rows(folder, rows)
+    asked = replace(job(recipe=replace(RECIPE, max_tokens=300)), data=(folder,))
+    train(replace(asked, stop_at=2), run)
+    (folder / "checked.json").unlink()
+    picture = folder / "images/3-1.png"
+    picture.rename(tmp_path / "away.png")
+    with pytest.raises(TrainingError, match=r"left out: .*300 tokens.*, now .*rows of train: 3\d, now "):
+        train(asked, run, resume=True)
+    (tmp_path / "away.png").rename(picture)
+    assert train(asked, run, resume=True).state == "done"  # one that is too long is the same one again
+
+
 def test_weights_that_cannot_be_read(job, tmp_path, tiny_folder):
     broken = tmp_path / "base"
     shutil.copytree(tiny_folder / "base", broken)

@@ -15,7 +15,7 @@ from vlm2vla.errors import TrainingError
 from vlm2vla.training.card import model_card
 from vlm2vla.training.config import Recipe, is_lora
 from vlm2vla.training.data import Group, Order, TrainingData, read_data
-from vlm2vla.training.job import Job, check_same, remember
+from vlm2vla.training.job import Job, check_same, check_same_samples, remember
 from vlm2vla.training.run import Progress, RunFolder
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def _prepare(job: Job, run: RunFolder, resume: bool, done: int, told: "Told") ->
     tell("reading samples")
     data = read_data(job.data, recipe.mixture, grouped=recipe.packing == "shared", seed=job.seed)
     if before:
-        check_same(job, run, data)
+        check_same(job, run)
     tell(f"loading {job.base}")
     torch.manual_seed(job.seed)
     trainable = make_trainable(*load_base(job.base, recipe.weights_dtype), recipe, job.variant)
@@ -200,6 +200,8 @@ def _prepare(job: Job, run: RunFolder, resume: bool, done: int, told: "Told") ->
     _can_share(recipe, renderer)
     tell("checking model and samples")
     data, longest = checks.fitting(renderer, data)
+    if before:
+        check_same_samples(run, data)
     order = Order(data.train, recipe.mixture, job.seed)
     steps = recipe.steps or max(1, round(recipe.epochs * order.per_pass / recipe.batch))
     if not before:
