@@ -96,3 +96,13 @@ def test_the_order_follows_from_the_seed_and_shows_each_kind_its_share(rows_fold
     assert [Order(data.train, mixture, seed=4)[index] for index in range(18)] != first
     with pytest.raises(TrainingError):
         Order([], mixture, seed=0)
+def test_replay_does_not_replace_the_actions_of_few_episodes_that_would_all_be_held_out(tmp_path):
+    folder = write_rows(tmp_path / "set", episodes=2)
+    asked = [row | {"id": f"vqa/{row['id']}", "kind": "vqa"} for row in load_rows(folder)]
+    save_rows(folder, [*load_rows(folder), *asked])
+    for seed in range(20):
+        data = read_data([folder], Mixture(held_out=0.5), grouped=True, seed=seed)
+        assert data.manifest["train"]["kinds"].get("action"), seed
+        assert not {group.source for group in data.held_out} & {g.source for g in data.train if g.kind != "vqa"}
+
+

@@ -10,7 +10,7 @@ import hashlib
 import json
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -275,13 +275,17 @@ def _groups(kept: Mapping[tuple[tuple[str, ...], int], list], folder: Path, grou
                 yield Group(kind, part[0][0], images, tuple(row for _, row in part))
 
 
-def _split(groups: Iterable[Group], share: float, seed: int) -> tuple[list[Group], list[Group]]:
-    """By source; questions about pictures are not held out (they have a test set of their own)."""
+def _split(groups: Sequence[Group], share: float, seed: int) -> tuple[list[Group], list[Group]]:
+    """By source; questions about pictures are not held out (they have a test set of their own).
+
+    Nothing is held out where that would take all action samples of a few episodes.
+    """
     train, held_out = [], []
     for group in groups:
         lot = zlib.crc32(f"{seed}:{group.source}".encode()) % 10_000
         (held_out if group.kind != "vqa" and lot < share * 10_000 else train).append(group)
-    return (train, held_out) if train else (held_out, [])
+    lost = {group.kind for group in held_out} - {group.kind for group in train}
+    return (train, held_out) if train and "action" not in lost else (list(groups), [])
 
 
 def _counts(groups: Sequence[Group]) -> dict[str, Any]:
