@@ -112,8 +112,9 @@ def read_data(folders: Sequence[Path], mixture: Mixture, *, grouped: bool, seed:
                 # Rows without a picture have nothing in common: any few that stand together.
                 kept.setdefault((names, 0 if names else number // MOST_ROWS), []).append(made)
         groups += _groups(kept, folder, grouped)
-        if len(checked) > known:
-            _remember_checked(folder, checked)
+        good = [name for name, fault in checked.items() if not fault]
+        if len(good) > known:
+            _remember_checked(folder, good)
     _check_share(bool(groups), left_out, total, problems)
     train, held_out = _split(groups, mixture.held_out, seed)
     manifest = {
@@ -215,17 +216,20 @@ def _rows_of(folder: Path) -> Iterator[Any]:
 
 
 def _checked_before(folder: Path) -> dict[str, str]:
-    """Picture name -> fault, of an earlier look at the same rows: decoding thousands of pictures takes a minute."""
+    """Picture name -> "" (no fault), of an earlier look at the same rows: decoding thousands of them takes a minute.
+
+    Those with a fault are looked at again: it may have been the disk's.
+    """
     try:
         found = json.loads((folder / CHECKED).read_text(encoding="utf-8"))
-        return dict(found["pictures"]) if found["rows_sha256"] == _digest(folder) else {}
+        return dict.fromkeys(found["readable"], "") if found["rows_sha256"] == _digest(folder) else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
-def _remember_checked(folder: Path, checked: Mapping[str, str]) -> None:
+def _remember_checked(folder: Path, readable: Sequence[str]) -> None:
     with contextlib.suppress(OSError):  # a folder that cannot be written is looked at again next time
-        write_atomic(folder / CHECKED, json.dumps({"rows_sha256": _digest(folder), "pictures": checked}) + "\n")
+        write_atomic(folder / CHECKED, json.dumps({"rows_sha256": _digest(folder), "readable": readable}) + "\n")
 
 
 def _row(row: Any, folder: Path, checked: dict[str, str]) -> tuple[tuple[str, ...], str, tuple | None]:
