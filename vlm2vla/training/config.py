@@ -163,7 +163,8 @@ class TrainConfig:
     variant: Variant = "lora"
     """lora or full fine-tuning, of actions in words or (-tokens) in discrete action tokens."""
     base_model: str = ""
-    """Another base: name, folder or hub id of any image-text-to-text model."""
+    """Another base: name, folder or hub id of a Gemma 3; with packing plain of another image-text-to-text model that is
+    given tokens, masks and pixel_values, and nothing else."""
     dataset: str = ""
     """Only episodes of this data set; all of them when empty."""
     include_unreviewed: bool = False
