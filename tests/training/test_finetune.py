@@ -171,6 +171,26 @@ def test_a_stop_while_a_run_prepares_itself_comes_before_its_first_step(job, tmp
     assert train(job(), run, resume=True).state == "done"
 
 
+@pytest.mark.parametrize(("at", "said"), [("loading torch", "start it again"), ("checking", "--resume")])
+def test_an_interrupted_run_says_whether_it_can_be_gone_on_with(at, said, job, tmp_path, monkeypatch):
+    from vlm2vla.training import checks
+
+    run = RunFolder(tmp_path / "run")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    def told(progress):
+        if progress.message == at:
+            interrupted()
+
+    monkeypatch.setattr(checks, "before", interrupted)  # settings are written by then
+    with pytest.raises(KeyboardInterrupt):
+        train(job(), run, told=told)
+    assert run.begun is (said == "--resume")
+    assert said in run.progress().message
+
+
 def test_a_stop_file_and_an_event_end_a_run(job, tmp_path):
     run = RunFolder(tmp_path / "run")
 

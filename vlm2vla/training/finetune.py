@@ -80,7 +80,8 @@ def train(
     try:
         return _train(job, run, resume, stopped, told)
     except KeyboardInterrupt:
-        run.end("stopped", "interrupted; --resume goes on from the last checkpoint")
+        goes_on = "--resume goes on from the last checkpoint" if run.begun else "it had not begun, start it again"
+        run.end("stopped", f"interrupted; {goes_on}")
         raise
     except Exception as error:
         spoken = speak(error, "training")
@@ -260,10 +261,9 @@ def _save(job: Job, run: RunFolder, trainable: "Trainable") -> Path:
     shutil.rmtree(part, ignore_errors=True)
     if lora:
         trainable.model.peft_config["default"].base_model_name_or_path = job.base
-        trainable.model.save_pretrained(part)
     else:
-        trainable.model.save_pretrained(part)
         trainable.processor.save_pretrained(part)
+    trainable.model.save_pretrained(part)
     config = run.read("config.json")
     actions = "tokens" if job.variant.endswith("tokens") else "language"
     recipe = job.recipe
