@@ -121,7 +121,7 @@ class _Page:
             return none, bodies.curve([]), *[gr.Button(interactive=False)] * 3, "", ""
         run, said = find_run(self.workspace, row["run"]), launch.log_tail(self.workspace, row["run"])
         alive, card = row["state"] in ALIVE, run.path / "README.md"
-        able = (alive, not alive and row["state"] != "done", bool(row["result"]))
+        able = (alive, not alive and row["state"] not in ("done", "damaged"), bool(row["result"]))
         buttons = [gr.Button(interactive=yes) for yes in able]
         card_text = card.read_text(encoding="utf-8") if card.is_file() else ""
         return bodies.told(row, said), bodies.curve(launch.curve(run)), *buttons, said, card_text

@@ -154,6 +154,25 @@ def test_a_sample_that_is_too_long_is_named(loaded, groups):
         SharedPrefixCollator(Renderer(loaded[1], 20))(groups[:1])
 
 
+def test_a_base_that_takes_inputs_that_are_not_known_here_is_refused_and_they_are_named(loaded, groups):
+    from vlm2vla.errors import ConfigError
+    from vlm2vla.training.collate import PlainCollator
+    from vlm2vla.training.rendering import Renderer
+
+    class Grids:
+        """A processor that also says how a picture was cut up."""
+
+        def __getattr__(self, name):
+            return getattr(loaded[1], name)
+
+        def __call__(self, **asked):
+            grids = {"image_grid_thw": torch.ones(1, 3)} if asked["images"] else {}
+            return {**loaded[1](**asked), **grids}
+
+    with pytest.raises(ConfigError, match=r"image_grid_thw.*--base-model"):
+        PlainCollator(Renderer(Grids(), 1024))(groups[:1])
+
+
 def test_every_base_says_how_long_its_samples_are(renderer, groups, loaded):
     from vlm2vla.training.rendering import Renderer
 

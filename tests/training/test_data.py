@@ -40,6 +40,23 @@ def test_one_rotten_sample_is_left_out_and_named(tmp_path):
     assert not any(group.source == "e3" for group in data.train)
 
 
+def test_a_picture_that_could_not_be_read_once_is_looked_at_again_and_the_good_ones_are_not(tmp_path, monkeypatch):
+    from vlm2vla.training import data
+
+    folder, opened = write_rows(tmp_path / "set"), []
+    real = data.Image.open
+    monkeypatch.setattr(data.Image, "open", lambda path: opened.append(path.name) or real(path))
+    (folder / "images/3-0.png").rename(tmp_path / "away.png")
+    assert sum(read_data([folder], Mixture(), grouped=True).manifest["left_out"].values()) == 4
+    assert len(opened) == 23  # nobody looks at the other picture of a row that is left out
+    opened.clear()
+    (tmp_path / "away.png").rename(folder / "images/3-0.png")
+    assert read_data([folder], Mixture(), grouped=True).manifest["left_out"] == {}
+    assert opened == ["3-0.png", "3-1.png"]
+    read_data([folder], Mixture(), grouped=True)
+    assert len(opened) == 2
+
+
 def test_what_its_writer_left_out_stays_known(tmp_path):
     folder = write_rows(tmp_path / "set")
     (folder / "manifest.json").write_text('{"left_out": {"stale text": 3}}')
@@ -83,6 +100,16 @@ def test_splits_go_by_episode(tmp_path):
     assert held_out
     assert not train & held_out
     assert data.manifest["held_out"]["sources"] == len(held_out)
+
+
+def test_replay_does_not_replace_the_actions_of_few_episodes_that_would_all_be_held_out(tmp_path):
+    folder = write_rows(tmp_path / "set", episodes=2)
+    asked = [row | {"id": f"vqa/{row['id']}", "kind": "vqa"} for row in load_rows(folder)]
+    save_rows(folder, [*load_rows(folder), *asked])
+    for seed in range(20):
+        data = read_data([folder], Mixture(held_out=0.5), grouped=True, seed=seed)
+        assert data.manifest["train"]["kinds"].get("action"), seed
+        assert not {group.source for group in data.held_out} & {g.source for g in data.train if g.kind != "vqa"}
 
 
 def test_the_order_follows_from_the_seed_and_shows_each_kind_its_share(rows_folder):

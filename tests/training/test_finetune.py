@@ -139,6 +139,58 @@ def test_what_was_checked_is_written_down(job, tmp_path):
     assert run.progress().state == "stopped"
 
 
+def test_a_run_that_is_stopped_in_the_first_step_of_its_warm_up_has_nothing_to_show_and_goes_on(job, tmp_path):
+    recipe, run = replace(RECIPE, warmup=0.5), RunFolder(tmp_path / "run")
+    first = train(job(recipe=recipe, stop_at=1), run)
+    assert (first.state, first.steps, run.metrics()[0]["learning_rate"]) == ("stopped", 1, 0)
+    assert run.read("checks.json")["adapter_changes_logits_by"] == 0
+    assert train(job(recipe=recipe), run, resume=True).state == "done"
+    assert run.read("checks.json")["adapter_changes_logits_by"] > 0
+
+
+def test_an_adapter_that_changes_nothing_although_it_learned_is_an_error(job, tmp_path, monkeypatch):
+    from vlm2vla.training import trainers
+
+    def still(self, model, *_, **__):
+        return sum(weight.sum() for weight in model.parameters() if weight.requires_grad) * 0
+
+    monkeypatch.setattr(trainers.SharedPrefixTrainer, "compute_loss", still)
+    with pytest.raises(TrainingError, match="changes no output"):
+        train(job(stop_at=1), RunFolder(tmp_path / "run"))
+
+
+def test_a_stop_while_a_run_prepares_itself_comes_before_its_first_step(job, tmp_path):
+    run = RunFolder(tmp_path / "run")
+
+    def told(progress):
+        if progress.message.startswith("checking"):
+            run.stop_file.touch()
+
+    report = train(job(), run, told=told)
+    assert (report.state, report.steps, losses(run)) == ("stopped", 0, {})
+    assert train(job(), run, resume=True).state == "done"
+
+
+@pytest.mark.parametrize(("at", "said"), [("loading torch", "start it again"), ("checking", "--resume")])
+def test_an_interrupted_run_says_whether_it_can_be_gone_on_with(at, said, job, tmp_path, monkeypatch):
+    from vlm2vla.training import checks
+
+    run = RunFolder(tmp_path / "run")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    def told(progress):
+        if progress.message == at:
+            interrupted()
+
+    monkeypatch.setattr(checks, "before", interrupted)  # settings are written by then
+    with pytest.raises(KeyboardInterrupt):
+        train(job(), run, told=told)
+    assert run.begun is (said == "--resume")
+    assert said in run.progress().message
+
+
 def test_a_stop_file_and_an_event_end_a_run(job, tmp_path):
     run = RunFolder(tmp_path / "run")
 
@@ -185,6 +237,22 @@ def test_a_resumed_run_must_be_the_same(job, tmp_path, tiny_folder):
     moved = shutil.copytree(tiny_folder / "base", tmp_path / "moved")
     elsewhere = replace(job(recipe=replace(RECIPE, base=str(moved))), base=str(moved))
     assert train(elsewhere, run, resume=True).state == "done"
+
+
+def test_a_run_does_not_go_on_with_fewer_samples_than_it_was_started_with(job, tmp_path):
+    folder, run = write_rows(tmp_path / "set"), RunFolder(tmp_path / "run")
+    rows = load_rows(folder)
+    rows[1]["completion"][0]["content"] = "move up " * 200
+    save_rows(folder, rows)
+    asked = replace(job(recipe=replace(RECIPE, max_tokens=300)), data=(folder,))
+    train(replace(asked, stop_at=2), run)
+    (folder / "checked.json").unlink()
+    picture = folder / "images/3-1.png"
+    picture.rename(tmp_path / "away.png")
+    with pytest.raises(TrainingError, match=r"left out: .*300 tokens.*, now .*rows of train: 3\d, now "):
+        train(asked, run, resume=True)
+    (tmp_path / "away.png").rename(picture)
+    assert train(asked, run, resume=True).state == "done"  # one that is too long is the same one again
 
 
 def test_weights_that_cannot_be_read(job, tmp_path, tiny_folder):

@@ -1,5 +1,7 @@
 """`train` around the samples: seen and stopped while they are made, free names, runs that go on without their flags."""
 
+import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -14,6 +16,7 @@ from vlm2vla.pipeline.store import open_store
 from vlm2vla.training.config import PRESETS, TrainConfig, TuneConfig
 from vlm2vla.training.run import RunFolder
 from vlm2vla.training.runs import find_run, runs
+from vlm2vla.trajectories import import_episodes
 from vlm2vla.workspace import Workspace
 
 pytest.importorskip("torch")
@@ -123,3 +126,48 @@ def test_the_same_labels_made_again_later_are_the_same_training_set(tmp_path, mo
     edited = set_text(head.annotated, head.annotated.subtasks[0].uid, "subtask", "go to the cube")
     store.save(edited, author="anna", source="person", base=head.number)
     assert labels(first) != labels(again)
+
+
+def test_a_data_set_that_is_not_there_is_not_replaced_by_the_sample(workspace):
+    with pytest.raises(NotFoundError, match=r"'mine'.*import"):
+        training.prepare(TrainConfig(dataset="mine"), PRESETS["embedded"], workspace)
+
+
+def test_sample_episodes_are_all_there_although_an_import_was_cut_short_and_the_program_moved(
+    tmp_path, workspace, monkeypatch
+):
+    moved = shutil.copytree(training.SAMPLE / "pick-up", tmp_path / "moved")
+    inner = Workspace.open(workspace.training_sets / "sample-episodes")
+    import_episodes(ImportConfig(moved, dataset="sample", limit=2), inner)
+    shutil.rmtree(moved)
+    monkeypatch.setattr(training, "SAMPLE", training.SAMPLE / "pick-up")
+    made = training.prepare(TrainConfig(), PRESETS["embedded"], workspace)
+    manifest = json.loads((made.folders[0] / "manifest.json").read_text())
+    assert manifest["counts"]["episodes"] == 10
+    assert "frame not readable" not in manifest["left_out"]
+    monkeypatch.setattr(training, "SAMPLE", training.SAMPLE.parent / "pick-and-place")
+    assert training.prepare(TrainConfig(), PRESETS["embedded"], workspace).made_by["labels"] != made.made_by["labels"]
+
+
+def test_frames_that_could_not_be_read_are_tried_again_and_runs_on_the_set_without_them_keep_it(tmp_path, workspace):
+    away, kept = shutil.copytree(training.SAMPLE / "pick-up", tmp_path / "away"), tmp_path / "kept"
+    for folder in (away, training.SAMPLE / "pick-and-place"):
+        pipeline.import_data(ImportConfig(folder, dataset="mine", limit=1), workspace)
+    pipeline.annotate(AnnotateConfig(recorded=True), LanguageConfig(), GeminiConfig(), workspace)
+
+    def prepared():
+        (folder,) = training.prepare(TrainConfig(include_unreviewed=True), PRESETS["embedded"], workspace).folders
+        return folder, json.loads((folder / "manifest.json").read_text())["left_out"].get("frame not readable", 0)
+
+    (away / "videos").rename(kept)
+    first, lacks = prepared()
+    assert lacks > 0
+    assert prepared() == (first, lacks)  # they are still away
+    rows = (first / "metadata.jsonl").read_bytes()
+    kept.rename(away / "videos")
+    second, lacks = prepared()
+    assert (second != first, lacks) == (True, 0)
+    assert (first / "metadata.jsonl").read_bytes() == rows
+    (away / "videos").rename(kept)
+    assert prepared() == (second, 0)
+    assert len(list(workspace.training_sets.glob("actions-*"))) == 2

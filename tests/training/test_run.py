@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from vlm2vla.errors import ConfigError, NotFoundError, TrainingError
+from vlm2vla.training import launch
 from vlm2vla.training.run import Progress, RunFolder
-from vlm2vla.training.runs import find_run, new_run, newest_run, runs
+from vlm2vla.training.runs import compare, find_run, new_run, newest_run, runs
 
 HOLDS = """
 import sys, pathlib
@@ -112,3 +113,42 @@ def test_runs_get_numbers_of_their_own_and_are_listed_from_their_first_word(work
         find_run(workspace, names[0])
     RunFolder(workspace.runs / names[1]).tell(Progress("starting"))
     assert [run.name for run in runs(workspace)] == [names[1]]
+
+
+@pytest.mark.parametrize("left", ["", "\0" * 40, '{"state": "trai'])
+def test_a_run_whose_progress_a_power_cut_damaged_can_be_gone_on_with(workspace, left):
+    run = new_run(workspace, "mine", "")
+    run.write("config.json", {"recipe": {"name": "embedded"}, "variant": "lora", "created_at": "2026-01-01"})
+    (run.path / "progress.json").write_text(left)
+    assert [found.summary()["state"] for found in runs(workspace)] == ["killed"]
+    found = newest_run(workspace, "embedded", "lora")
+    with found.hold():
+        found.tell(Progress("training", 3, 9))
+    (run.path / "progress.json").unlink()
+    assert find_run(workspace, "mine").summary()["variant"] == "lora"
+
+
+def test_a_damaged_run_is_listed_as_damaged_and_does_not_hide_the_others(workspace):
+    for name in ("first", "second"):
+        run = new_run(workspace, name, "")
+        run.write("config.json", {"recipe": {"name": "embedded"}, "variant": "lora", "created_at": name})
+        run.tell(Progress("stopped", 3, 9))
+    (run.path / "config.json").write_text("")
+    rows = {found.name: found.summary() for found in runs(workspace)}
+    assert {name: row["state"] for name, row in rows.items()} == {"first": "stopped", "second": "damaged"}
+    assert "second/config.json" in rows["second"]["message"]
+    assert newest_run(workspace, "embedded", "lora").name == "first"
+    assert [row["state"] for row in compare(runs(workspace))["runs"]].count("damaged") == 1
+    with pytest.raises(TrainingError, match=r"second/config\.json"):
+        launch.resume(workspace, "second")
+
+
+def test_a_power_cut_finds_what_a_run_is_and_how_it_ended_on_the_disk(run, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    run.write("config.json", {"variant": "lora"})
+    assert len(synced) == 1
+    run.tell(Progress("training", 3, 9))
+    assert len(synced) == 1  # steps do not wait for the disk
+    run.tell(Progress("done", 9, 9))
+    assert len(synced) == 2

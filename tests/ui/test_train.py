@@ -51,6 +51,15 @@ def test_only_what_can_be_done_is_offered(workspace, run_of):
     assert able(shown(workspace)) == [False, False, True]
 
 
+def test_a_damaged_run_is_shown_beside_the_others_and_cannot_be_resumed(workspace, run_of):
+    run_of("whole", "stopped", step=3, steps=9)
+    (run_of("torn", "stopped", step=3, steps=9).path / "config.json").write_text("")
+    page = shown(workspace, "torn", ["whole", "torn"])
+    assert set(page["names"]) == {"whole", "torn"}
+    assert "torn/config.json cannot be read" in page["told"]
+    assert able(page) == [False, False, False]
+
+
 def test_a_run_that_ended_before_it_began_says_why(workspace, run_of):
     (workspace.logs / "mine.log").write_text("...\nNotFoundError: no model '<b>x</b>'\n")
     run_of("mine", "starting", pid=2**22 + 1)

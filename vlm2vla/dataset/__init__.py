@@ -4,7 +4,7 @@ Knows which labels may be exported, how they become conversations, and the file 
 reader of recordings: the pipeline hands in labelled episodes, extra samples and the LeRobot writer.
 """
 
-from vlm2vla.dataset.conversations import ExtraSamples
+from vlm2vla.dataset.conversations import UNREADABLE, ExtraSamples
 from vlm2vla.dataset.ecot import write_ecot
 from vlm2vla.dataset.lerobot_language import LabelledRun, export_lerobot, labelled_runs, language_rows, recorded_rows
 from vlm2vla.dataset.manifest import Manifest, read_manifest
@@ -17,6 +17,7 @@ from vlm2vla.dataset.starts import early_starts, in_form, last_attempts, later_s
 from vlm2vla.dataset.trl import write_trl
 
 __all__ = [
+    "UNREADABLE",
     "ExtraSamples",
     "ImageRef",
     "LabelledEpisode",

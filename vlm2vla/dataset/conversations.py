@@ -12,6 +12,9 @@ from vlm2vla.dataset.select import LabelledEpisode, Selection
 from vlm2vla.errors import ExportError, NotFoundError, TrajectoryError, VLM2VLAError
 from vlm2vla.types import AnnotatedEpisode, Episode
 
+# Why a sample is left out that may be there the next time: a disk that was not connected, a video being copied.
+UNREADABLE = "frame not readable"
+
 ExtraSamples = Callable[[AnnotatedEpisode, Episode], Iterable[Sample]]
 
 
@@ -60,7 +63,7 @@ def conversations(
                 _check_images(sample)
                 paths = tuple(images.path(ref, item.episode) for ref in sample.images)
             except (TrajectoryError, NotFoundError) as error:
-                selection.leave_out("frame not readable", f"{sample.id}: {error}")
+                selection.leave_out(UNREADABLE, f"{sample.id}: {error}")
             except ExportError as error:
                 selection.leave_out("sample not writable", f"{sample.id}: {error}")
             else:

@@ -71,8 +71,17 @@ def before(trainable: Trainable, recipe: Recipe, renderer: Renderer, groups: Seq
     return found
 
 
-def after(trainable: Trainable, renderer: Renderer, groups: Sequence[Group], found: dict[str, Any]) -> dict[str, Any]:
+def after(
+    trainable: Trainable, renderer: Renderer, groups: Sequence[Group], found: dict[str, Any], learned: bool = True
+) -> dict[str, Any]:
     """Checks of what came out: it answers otherwise than before, and the vision tower is what it was.
+
+    Args:
+        trainable: The model.
+        renderer: Of its processor.
+        groups: That it learned from.
+        found: What `before` found.
+        learned: Whether any step had a learning rate above 0; else it answers as before, and rightly so.
 
     Raises:
         TrainingError: Not so.
@@ -83,7 +92,7 @@ def after(trainable: Trainable, renderer: Renderer, groups: Sequence[Group], fou
     change = None
     if hasattr(trainable.model, "disable_adapter"):
         change = _adapter_change(trainable, renderer, _probe(groups))
-        if not change > 0:
+        if learned and not change > 0:
             raise TrainingError("the adapter changes no output: it would be a base model under another name")
     return {"vision_after": digest, "adapter_changes_logits_by": change}
 

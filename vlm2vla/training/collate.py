@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from vlm2vla.errors import ConfigError
 from vlm2vla.training.data import Group, Order, Row
 from vlm2vla.training.packing import Packed, pack
 from vlm2vla.training.rendering import Renderer, messages_of, open_pictures
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 IGNORED = -100
 _FAR_BELOW = -1e9  # a score that no softmax sees
+# What a processor may make of a sample. Others would need to be joined in ways of their own.
+_KNOWN = {"input_ids", "attention_mask", "token_type_ids", "pixel_values"}
 
 
 class Scheduled(torch.utils.data.Dataset):
@@ -66,7 +69,7 @@ class SharedPrefixCollator:
         renderer: Of the model's processor.
         window: Sliding window of the model's local layers, 0 where it has none.
         additive: Masks are added to the scores (0, or far below), as eager attention takes them, instead of bool.
-        plan_weight: How much a token of a motion plan counts, beside 1 of any other answer.
+        plan_weight: How much a token of a motion plan counts, beside 1 of any other answer of the same batch.
     """
 
     def __init__(self, renderer: Renderer, window: int = 0, *, additive: bool = False, plan_weight: float = 1.0):
@@ -147,7 +150,12 @@ class PlainCollator:
         self.renderer = renderer
 
     def __call__(self, groups: Sequence[Group]) -> dict[str, Any]:
-        """Tensors of every row of every group, labels [B, L] on completions only."""
+        """Tensors of every row of every group, labels [B, L] on completions only.
+
+        Raises:
+            ConfigError: The model takes inputs that are not known here.
+            TrainingError: A picture that cannot be read any more.
+        """
         made = []
         for group in groups:
             pictures = open_pictures(group.images)
@@ -161,9 +169,15 @@ class PlainCollator:
         return _joined(made, self.renderer.tokenizer.pad_token_id or 0)
 
     def _inputs(self, text: str, pictures: list) -> dict[str, torch.Tensor]:
-        return self.renderer.processor(
+        made = self.renderer.processor(
             text=[text], images=[pictures] if pictures else None, return_tensors="pt", add_special_tokens=False
         )
+        if unknown := sorted(set(made) - _KNOWN):
+            raise ConfigError(
+                f"the processor of this base makes {', '.join(unknown)}, but only {', '.join(sorted(_KNOWN))} are "
+                "known here; choose another --base-model"
+            )
+        return made
 
 
 def _joined(made: list[tuple[Any, Any]], pad: int) -> dict[str, torch.Tensor]:

@@ -30,8 +30,10 @@ class Mixture:
         completed: Share of the subtask-completed samples.
         direction: Share of the movement-direction samples.
         replay: VQA groups for each group of action samples; needs `--replay`.
-        plan_weight: How much a token of a plan counts, beside 1 of any other answer (shared packing only). Its few
-            numbers decide where the robot goes; a chunk has many more tokens, and most of them follow from the plan.
+        plan_weight: How many times as much a token of a plan counts as one of another answer that is computed with it
+            (the `per_device` groups held at once; shared packing only). Together they count as many tokens as they
+            are, so what a plan gains the others lose; groups without a plan stay as they were. Its few numbers decide
+            where the robot goes; a chunk has many more tokens, and most of them follow from the plan.
         held_out: Share of the episodes that are kept back to measure the loss on.
     """
 
@@ -68,13 +70,12 @@ class Recipe:
         learning_rate: Of LoRA; `full_learning_rate` of full fine-tuning.
         steps: Optimizer steps; 0 goes through the data `epochs` times.
         warmup: Share of the steps over which the learning rate rises; then it falls in a line to 0.
-        batch: Groups of samples (shared) or samples (plain) of one optimizer step, over all devices.
-        per_device: How many of them a device holds at once; the rest is accumulated.
+        batch: Groups of samples (shared) or samples (plain) of one optimizer step. A run uses one device.
+        per_device: How many of them it holds at once; the rest is accumulated.
         max_tokens: Longest sequence; nothing is ever cut, a longer sample is left out and counted.
         packing: shared: image and common beginning of several samples are computed once; plain: one sample each, by
             trl's SFTTrainer as it is.
-        precision: Of weights and arithmetic; mixed: float32 weights, and on a GPU steps
-            over shared samples in bfloat16 arithmetic.
+        precision: Of weights and arithmetic; mixed: float32 weights, and on a GPU steps in bfloat16 arithmetic.
         checkpointing: Compute activations again on the way back, to save memory.
         save_every, eval_every: Steps between checkpoints, and between looks at the held-out loss.
         mixture: What is shown how often.
@@ -162,7 +163,8 @@ class TrainConfig:
     variant: Variant = "lora"
     """lora or full fine-tuning, of actions in words or (-tokens) in discrete action tokens."""
     base_model: str = ""
-    """Another base: name, folder or hub id of any image-text-to-text model."""
+    """Another base: name, folder or hub id of a Gemma 3; with packing plain of another image-text-to-text model that is
+    given tokens, masks and pixel_values, and nothing else."""
     dataset: str = ""
     """Only episodes of this data set; all of them when empty."""
     include_unreviewed: bool = False
@@ -218,6 +220,9 @@ class TuneConfig:
 def recipe_of(config: TrainConfig, tune: TuneConfig | None = None) -> Recipe:
     """The recipe of a run: preset, variant and what the flags change.
 
+    Full fine-tuning keeps float32 weights ("mixed") where the preset has them in bfloat16, whose neighbours are further
+    apart than most of its steps are long: rounding would undo them. An adapter is float32 over any weights.
+
     Raises:
         ConfigError: No such preset, or a value that cannot be right.
     """
@@ -238,6 +243,7 @@ def recipe_of(config: TrainConfig, tune: TuneConfig | None = None) -> Recipe:
         "base": config.base_model or recipe.base,
         "form": _form(config, tune, recipe),
         "learning_rate": recipe.full_learning_rate if full else recipe.learning_rate,
+        "precision": "mixed" if full and recipe.precision == "bfloat16" else recipe.precision,
         "mixture": mixture,
     }
     for name, value in (("learning_rate", tune.learning_rate), ("steps", tune.steps), ("batch", tune.batch)):

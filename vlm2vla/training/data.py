@@ -10,7 +10,7 @@ import hashlib
 import json
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -112,8 +112,9 @@ def read_data(folders: Sequence[Path], mixture: Mixture, *, grouped: bool, seed:
                 # Rows without a picture have nothing in common: any few that stand together.
                 kept.setdefault((names, 0 if names else number // MOST_ROWS), []).append(made)
         groups += _groups(kept, folder, grouped)
-        if len(checked) > known:
-            _remember_checked(folder, checked)
+        good = [name for name, fault in checked.items() if not fault]
+        if len(good) > known:
+            _remember_checked(folder, good)
     _check_share(bool(groups), left_out, total, problems)
     train, held_out = _split(groups, mixture.held_out, seed)
     manifest = {
@@ -215,17 +216,20 @@ def _rows_of(folder: Path) -> Iterator[Any]:
 
 
 def _checked_before(folder: Path) -> dict[str, str]:
-    """Picture name -> fault, of an earlier look at the same rows: decoding thousands of pictures takes a minute."""
+    """Picture name -> "" (no fault), of an earlier look at the same rows: decoding thousands of them takes a minute.
+
+    Those with a fault are looked at again: it may have been the disk's.
+    """
     try:
         found = json.loads((folder / CHECKED).read_text(encoding="utf-8"))
-        return dict(found["pictures"]) if found["rows_sha256"] == _digest(folder) else {}
+        return dict.fromkeys(found["readable"], "") if found["rows_sha256"] == _digest(folder) else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
-def _remember_checked(folder: Path, checked: Mapping[str, str]) -> None:
+def _remember_checked(folder: Path, readable: Sequence[str]) -> None:
     with contextlib.suppress(OSError):  # a folder that cannot be written is looked at again next time
-        write_atomic(folder / CHECKED, json.dumps({"rows_sha256": _digest(folder), "pictures": checked}) + "\n")
+        write_atomic(folder / CHECKED, json.dumps({"rows_sha256": _digest(folder), "readable": readable}) + "\n")
 
 
 def _row(row: Any, folder: Path, checked: dict[str, str]) -> tuple[tuple[str, ...], str, tuple | None]:
@@ -275,13 +279,17 @@ def _groups(kept: Mapping[tuple[tuple[str, ...], int], list], folder: Path, grou
                 yield Group(kind, part[0][0], images, tuple(row for _, row in part))
 
 
-def _split(groups: Iterable[Group], share: float, seed: int) -> tuple[list[Group], list[Group]]:
-    """By source; questions about pictures are not held out (they have a test set of their own)."""
+def _split(groups: Sequence[Group], share: float, seed: int) -> tuple[list[Group], list[Group]]:
+    """By source; questions about pictures are not held out (they have a test set of their own).
+
+    Nothing is held out where that would take all action samples of a few episodes.
+    """
     train, held_out = [], []
     for group in groups:
         lot = zlib.crc32(f"{seed}:{group.source}".encode()) % 10_000
         (held_out if group.kind != "vqa" and lot < share * 10_000 else train).append(group)
-    return (train, held_out) if train else (held_out, [])
+    lost = {group.kind for group in held_out} - {group.kind for group in train}
+    return (train, held_out) if train and "action" not in lost else (list(groups), [])
 
 
 def _counts(groups: Sequence[Group]) -> dict[str, Any]:

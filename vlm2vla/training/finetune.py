@@ -15,7 +15,7 @@ from vlm2vla.errors import TrainingError
 from vlm2vla.training.card import model_card
 from vlm2vla.training.config import Recipe, is_lora
 from vlm2vla.training.data import Group, Order, TrainingData, read_data
-from vlm2vla.training.job import Job, check_same, remember
+from vlm2vla.training.job import Job, check_same, check_same_samples, remember
 from vlm2vla.training.run import Progress, RunFolder
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def train(
     try:
         return _train(job, run, resume, stopped, told)
     except KeyboardInterrupt:
-        run.end("stopped", "interrupted; --resume goes on from the last checkpoint")
+        goes_on = "--resume goes on from the last checkpoint" if run.begun else "it had not begun, start it again"
+        run.end("stopped", f"interrupted; {goes_on}")
         raise
     except Exception as error:
         spoken = speak(error, "training")
@@ -140,7 +141,8 @@ def _train(job: Job, run: RunFolder, resume: bool, stopped: threading.Event, tol
     run.forget_after(resumed_from)
     if checkpoint:
         _load(ready.trainable, checkpoint)
-    if not stopped.is_set() and resumed_from < min(job.stop_at or steps, steps):
+    asked = stopped.is_set() or run.stop_file.exists()
+    if not asked and resumed_from < min(job.stop_at or steps, steps):
         places = (scheduled, ready.renderer, run.checkpoints)
         trainer = make_trainer(ready.trainable, job.recipe, *places, steps=steps, seed=job.seed, callbacks=[watch])
         with stop_on_signals(stopped):
@@ -148,7 +150,8 @@ def _train(job: Job, run: RunFolder, resume: bool, stopped: threading.Event, tol
     done, loss = resumed_from + watch.steps_done, run.recent_loss()
     _tell(run, told, Progress("saving", done, steps, loss, watch.samples_per_s))
     if done:
-        found |= checks.after(ready.trainable, ready.renderer, ready.data.train, found)
+        learned = any(row.get("learning_rate") for row in run.metrics())  # warm-up begins at 0
+        found |= checks.after(ready.trainable, ready.renderer, ready.data.train, found, learned)
     held_out = ready.look() if ready.look and done else None
     if held_out is not None:
         run.add_metrics({"step": done, "held_out_loss": held_out})
@@ -188,7 +191,7 @@ def _prepare(job: Job, run: RunFolder, resume: bool, done: int, told: "Told") ->
     tell("reading samples")
     data = read_data(job.data, recipe.mixture, grouped=recipe.packing == "shared", seed=job.seed)
     if before:
-        check_same(job, run, data)
+        check_same(job, run)
     tell(f"loading {job.base}")
     torch.manual_seed(job.seed)
     trainable = make_trainable(*load_base(job.base, recipe.weights_dtype), recipe, job.variant)
@@ -198,6 +201,8 @@ def _prepare(job: Job, run: RunFolder, resume: bool, done: int, told: "Told") ->
     _can_share(recipe, renderer)
     tell("checking model and samples")
     data, longest = checks.fitting(renderer, data)
+    if before:
+        check_same_samples(run, data)
     order = Order(data.train, recipe.mixture, job.seed)
     steps = recipe.steps or max(1, round(recipe.epochs * order.per_pass / recipe.batch))
     if not before:
@@ -256,10 +261,9 @@ def _save(job: Job, run: RunFolder, trainable: "Trainable") -> Path:
     shutil.rmtree(part, ignore_errors=True)
     if lora:
         trainable.model.peft_config["default"].base_model_name_or_path = job.base
-        trainable.model.save_pretrained(part)
     else:
-        trainable.model.save_pretrained(part)
         trainable.processor.save_pretrained(part)
+    trainable.model.save_pretrained(part)
     config = run.read("config.json")
     actions = "tokens" if job.variant.endswith("tokens") else "language"
     recipe = job.recipe

@@ -72,11 +72,11 @@ def job_of(run: RunFolder) -> Job:
     return job
 
 
-def check_same(job: Job, run: RunFolder, data: TrainingData) -> None:
-    """A run goes on as what it was started as.
+def check_same(job: Job, run: RunFolder) -> None:
+    """A run goes on as what it was started as; see also `check_same_samples`.
 
     Raises:
-        TrainingError: Another base, other samples or other settings than the run was started with.
+        TrainingError: Another base or other settings than the run was started with.
     """
     before, settings = run.read("config.json"), _settings(job)
     before["recipe"] = asdict(job_of(run).recipe)  # with what has been added to recipes since
@@ -90,9 +90,42 @@ def check_same(job: Job, run: RunFolder, data: TrainingData) -> None:
                 f"run {run.name} was started with another {what} ({_short(before.get(name))}, now "
                 f"{_short(settings[name])}); resume it with the same, or start a new run"
             )
-    hashes = [entry.get("rows_sha256") for entry in run.read("data.json").get("sets", [])]
-    if hashes != [entry["rows_sha256"] for entry in data.manifest["sets"]]:
+
+
+def check_same_samples(run: RunFolder, data: TrainingData) -> None:
+    """A run goes on with the samples that it was started with: their order follows from how many there are.
+
+    Args:
+        run: With its data.json.
+        data: Without samples that are too long, as `remember` wrote it.
+
+    Raises:
+        TrainingError: Other rows, or other ones of them that can be used.
+    """
+    before, again = run.read("data.json"), data.manifest
+    hashes, hashes_again = ([entry.get("rows_sha256") for entry in of.get("sets", [])] for of in (before, again))
+    if hashes != hashes_again:
         raise TrainingError(f"run {run.name} was started on other samples; start a new run")
+    told, told_again = _usable(before), _usable(again)
+    differ = [
+        f"{name}: {_short(value)}, now {_short(told_again[name])}"
+        for name, value in told.items()
+        if value is not None and value != told_again[name]
+    ]
+    if differ:
+        raise TrainingError(
+            f"run {run.name} could use other samples when it was started ({'; '.join(differ)}); see to it that the "
+            "same pictures can be read, or start a new run"
+        )
+
+
+def _usable(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What data.json says of the samples that are learned from, and of the others."""
+    told = {"left out": manifest.get("left_out")}
+    for part in ("train", "held_out"):
+        counts = manifest.get(part, {})
+        told |= {f"{what} of {part.replace('_', ' ')}": counts.get(what) for what in ("rows", "groups")}
+    return told
 
 
 def _recipe(saved: Mapping[str, Any]) -> Recipe:

@@ -63,11 +63,11 @@ def resume(workspace: Workspace, name: str) -> None:
 
     Raises:
         NotFoundError: No such run.
-        TrainingError: It is running or complete, or it never began and was not started here.
+        TrainingError: It is running, complete or damaged, or it never began and was not started here.
     """
     run = find_run(workspace, name)
     run.check_idle()
-    arguments = ["--resume"] if run.begun else run.read(LAUNCHED).get("arguments")
+    arguments = ["--resume"] if run.read("config.json") else run.read(LAUNCHED).get("arguments")
     if not arguments:
         raise TrainingError(f"run {name} never began; start it again where it was started, with train --run {name}")
     _spawn(workspace, run, arguments)

@@ -21,7 +21,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +30,7 @@ from typing import IO, Any, Literal
 from vlm2vla.errors import TrainingError
 from vlm2vla.workspace import write_atomic
 
-State = Literal["starting", "preparing", "training", "saving", "done", "stopped", "failed", "killed"]
+State = Literal["starting", "preparing", "training", "saving", "done", "stopped", "failed", "killed", "damaged"]
 ALIVE: tuple[State, ...] = ("starting", "preparing", "training", "saving")
 COMPLETE = "complete"
 _RECENT = 20  # steps whose mean loss is told
@@ -44,7 +44,7 @@ class Progress:
 
     Attributes:
         state: "starting" until the process that was launched takes hold of the run; "killed" is said by readers: the
-            process is gone without a word.
+            process is gone without a word; "damaged" too: what it was started as cannot be read.
         step, steps: Done, and in all.
         loss: Mean over the last steps; None before the first.
         samples_per_s: Answers learned from per second.
@@ -116,13 +116,13 @@ class RunFolder:
         except (OSError, ValueError) as error:
             raise TrainingError(f"{self.path / name} cannot be read: {error}") from error
 
-    def write(self, name: str, values: Mapping[str, Any]) -> None:
-        """Write a JSON file of the run at once."""
-        write_atomic(self.path / name, json.dumps(values, indent=1, ensure_ascii=False) + "\n", durable=False)
+    def write(self, name: str, values: Mapping[str, Any], *, durable: bool = True) -> None:
+        """Write a JSON file of the run at once; see `write_atomic` for what a power cut leaves of it."""
+        write_atomic(self.path / name, json.dumps(values, indent=1, ensure_ascii=False) + "\n", durable=durable)
 
     def progress(self) -> Progress:
         """Where it stands."""
-        row = self.read("progress.json")
+        row = self._told()
         known = {field.name for field in fields(Progress)}
         progress = Progress(**{key: value for key, value in row.items() if key in known})
         if progress.state in ALIVE and not self._has_a_process(progress):
@@ -131,7 +131,8 @@ class RunFolder:
 
     def tell(self, progress: Progress) -> None:
         """Write where it stands; the process is this one, unless another is named."""
-        self.write("progress.json", asdict(progress) | {"pid": progress.pid or os.getpid(), "updated_at": now()})
+        row = asdict(progress) | {"pid": progress.pid or os.getpid(), "updated_at": now()}
+        self.write("progress.json", row, durable=progress.state not in ALIVE)  # no step waits for the disk
 
     def end(self, state: State, message: str) -> None:
         """Write how it ended; how far it was stays."""
@@ -170,12 +171,18 @@ class RunFolder:
             if not _locked(file):
                 raise TrainingError(f"run {self.name} is running")
             self._check_incomplete()  # in between
-            if self.read("progress.json").get("pid") != os.getpid():  # a process that was launched is named there
+            if self._told().get("pid") != os.getpid():  # a process that was launched is named there
                 self.stop_file.unlink(missing_ok=True)  # it was meant for another one
             yield
 
+    def _told(self) -> dict[str, Any]:
+        """progress.json; {} where a power cut has left it damaged: what was done, its checkpoints tell."""
+        with suppress(TrainingError):
+            return self.read("progress.json")
+        return {}
+
     def _check_incomplete(self) -> None:
-        if self.read("progress.json").get("state") == "done":
+        if self._told().get("state") == "done":
             raise TrainingError(f"run {self.name} is complete; a new run can go on from it with --start-from")
 
     def _has_a_process(self, progress: Progress) -> bool:
@@ -226,8 +233,12 @@ class RunFolder:
         return max(found, key=lambda path: int(path.name.split("-")[1]), default=None)
 
     def summary(self) -> dict[str, Any]:
-        """One row about the run: name, what it is, where it stands, its losses."""
-        config, progress, rows = self.read("config.json"), self.progress(), self.metrics()
+        """One row about the run: name, what it is, where it stands, its losses. Of a damaged one, what is left."""
+        progress, rows = self.progress(), self.metrics()
+        try:
+            config = self.read("config.json")
+        except TrainingError as error:
+            config, progress = {}, replace(progress, state="damaged", message=f"{error}; start a new run")
         held_out = [row["held_out_loss"] for row in rows if "held_out_loss" in row]
         recipe = config.get("recipe", {})
         return {

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 from vlm2vla.config import did_you_mean
-from vlm2vla.errors import ConfigError, NotFoundError
+from vlm2vla.errors import ConfigError, NotFoundError, TrainingError
 from vlm2vla.training.run import RunFolder
 from vlm2vla.workspace import Workspace
 
@@ -16,8 +16,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
 
 
 def runs(workspace: Workspace) -> list[RunFolder]:
-    """All runs, the newest last."""
-    found = [RunFolder(path.parent) for path in workspace.runs.glob("*/progress.json")]
+    """All runs, the newest last; damaged ones too, of which `RunFolder.summary` says so."""
+    found = [run for path in workspace.runs.glob("*/") if _is_run(run := RunFolder(path))]
     return sorted(found, key=_age)
 
 
@@ -27,11 +27,11 @@ def find_run(workspace: Workspace, name: str) -> RunFolder:
     Raises:
         NotFoundError: There is none.
     """
-    path = workspace.runs / name
-    if not _NAME.fullmatch(name) or not (path / "progress.json").is_file():
+    run = RunFolder(workspace.runs / name)
+    if not _NAME.fullmatch(name) or not _is_run(run):
         known = [run.name for run in runs(workspace)]
         raise NotFoundError(f"no run {name!r}; {did_you_mean(name, known)}" if known else "there are no runs yet")
-    return RunFolder(path)
+    return run
 
 
 def new_run(workspace: Workspace, name: str, stem: str) -> RunFolder:
@@ -62,7 +62,7 @@ def newest_run(workspace: Workspace, preset: str, variant: str) -> RunFolder:
         NotFoundError: There is none.
     """
     for run in reversed(runs(workspace)):
-        config = run.read("config.json")
+        config = _settings(run)
         same = config.get("recipe", {}).get("name") == preset and config.get("variant") == variant
         if same and run.progress().state != "done":
             return run
@@ -72,7 +72,7 @@ def newest_run(workspace: Workspace, preset: str, variant: str) -> RunFolder:
 def compare(found: Iterable[RunFolder]) -> dict[str, Any]:
     """Runs side by side: what differs in their settings, and their losses at common steps."""
     folders = list(found)
-    settings = {run.name: _flat(run.read("config.json")) for run in folders}
+    settings = {run.name: _flat(_settings(run)) for run in folders}
     names = sorted({key for values in settings.values() for key in values})
     differ = {
         name: {run: values.get(name) for run, values in settings.items()}
@@ -86,8 +86,20 @@ def compare(found: Iterable[RunFolder]) -> dict[str, Any]:
     return {"runs": [run.summary() for run in folders], "differ": differ, "curves": curves}
 
 
+def _is_run(run: RunFolder) -> bool:
+    """Whether it has said its first word."""
+    return run.begun or (run.path / "progress.json").is_file()
+
+
+def _settings(run: RunFolder) -> dict[str, Any]:
+    """config.json; {} where it is not there, or damaged."""
+    with suppress(TrainingError):
+        return run.read("config.json")
+    return {}
+
+
 def _age(run: RunFolder) -> tuple[str, str]:
-    return run.read("config.json").get("created_at") or run.progress().updated_at, run.name
+    return _settings(run).get("created_at") or run.progress().updated_at, run.name
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

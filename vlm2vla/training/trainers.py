@@ -95,13 +95,11 @@ def make_trainer(
 
 def _arguments(recipe: Recipe, folder: Path, *, steps: int, seed: int) -> SFTConfig:
     gpu = torch.cuda.is_available()
-    devices = max(torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1, 1)
-    accumulation = max(1, round(recipe.batch / (recipe.per_device * devices)))
-    return SFTConfig(
+    arguments = SFTConfig(
         output_dir=str(folder),
         max_steps=steps,
         per_device_train_batch_size=recipe.per_device,
-        gradient_accumulation_steps=accumulation,
+        gradient_accumulation_steps=max(1, round(recipe.batch / recipe.per_device)),
         learning_rate=recipe.learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=round(recipe.warmup * steps),
@@ -111,10 +109,10 @@ def _arguments(recipe: Recipe, folder: Path, *, steps: int, seed: int) -> SFTCon
         adam_epsilon=recipe.eps,
         max_grad_norm=recipe.max_grad_norm,
         optim="adamw_torch",
-        bf16=recipe.precision == "bfloat16" and gpu,
+        # Shared samples with mixed precision see to it themselves, see `SharedPrefixTrainer`.
+        bf16=gpu and (recipe.precision == "bfloat16" or (recipe.precision == "mixed" and recipe.packing == "plain")),
         use_cpu=not gpu,
         activation_checkpointing=recipe.checkpointing,
-        gradient_checkpointing=recipe.checkpointing,
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_strategy="steps",
@@ -129,6 +127,10 @@ def _arguments(recipe: Recipe, folder: Path, *, steps: int, seed: int) -> SFTCon
         report_to="none",
         disable_tqdm=True,
     )
+    if arguments.n_gpu > 1:
+        # Else each of several GPUs would get a share of a batch that cannot be cut, or a batch of its own.
+        arguments._n_gpu = 1
+    return arguments
 
 
 def shared_prefix(renderer: Renderer, model: torch.nn.Module, plan_weight: float = 1.0) -> SharedPrefixCollator:
