@@ -6,6 +6,8 @@ import threading
 from dataclasses import replace
 
 import pytest
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
 from tests.training.conftest import load_rows, save_rows, write_rows
 from vlm2vla.errors import ConfigError, ModelFaultError, ModelLoadError, TrainingError
@@ -137,6 +139,26 @@ def test_what_was_checked_is_written_down(job, tmp_path):
     card = (run.path / "adapter/README.md").read_text()
     assert f"{checks['longest_sample_tokens']} of" in card
     assert run.progress().state == "stopped"
+
+
+def test_words_that_an_adapter_cannot_tell_apart_are_said(job, tmp_path, tiny_folder, caplog):
+    base = shutil.copytree(tiny_folder / "base", tmp_path / "base")
+    weights = load_file(base / "model.safetensors")
+    (name,) = (name for name in weights if name.endswith("embed_tokens.weight"))
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    down, other = (tokenizer(text, add_special_tokens=False)["input_ids"][-1] for text in ("move down", "yes"))
+    weights[name][other] = weights[name][down]
+    save_file(weights, base / "model.safetensors", {"format": "pt"})
+    run = RunFolder(tmp_path / "run")
+    train(replace(job(stop_at=1), base=str(base)), run)
+    told = run.read("checks.json")["not_told_apart"]
+    assert set(told) == set(tokenizer.convert_ids_to_tokens([down, other]))
+    assert all(share > 0.1 for share in told.values())
+    assert "cannot tell such tokens apart" in caplog.text
+    assert "never trained on" in (run.path / "README.md").read_text()
+    untouched = RunFolder(tmp_path / "full")
+    train(replace(job("full", stop_at=1), base=str(base)), untouched)
+    assert "not_told_apart" not in untouched.read("checks.json")  # there embeddings learn too
 
 
 def test_a_run_that_is_stopped_in_the_first_step_of_its_warm_up_has_nothing_to_show_and_goes_on(job, tmp_path):

@@ -4,6 +4,7 @@ Tokens that a base has never been trained on are the least likely of all, but th
 that an adapter, which does not change embeddings, can neither write nor read them apart. These are passed over.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vlm2vla.embodiment import STRETCH_RE1
@@ -59,7 +60,7 @@ def least_likely(
     """
     tokenizer = processor.tokenizer
     likely = _mean_log_probability(model, processor, words)
-    twins = _twins(model.get_output_embeddings().weight)
+    twins = alike(model.get_output_embeddings().weight)
     chosen: list[str] = []
     for number in likely.argsort().tolist():
         text = tokenizer.decode([number])
@@ -82,14 +83,18 @@ def _can_stand(text: str, chosen: list[str]) -> bool:
     return text.isalpha() and not any(text.startswith(other) or other.startswith(text) for other in chosen)
 
 
-def _twins(embeddings: "torch.Tensor") -> list[bool]:
-    """[V] which embeddings, [V, D], are all but the same as another one."""
+def alike(embeddings: "torch.Tensor", ids: Sequence[int] = ()) -> list[bool]:
+    """Which embeddings of [V, D] are all but the same as another one: of some ids in their order, or of all V.
+
+    An adapter, which leaves embeddings as they are, can neither read nor write such tokens apart.
+    """
     import torch
 
     unit = torch.nn.functional.normalize(embeddings.detach().float(), dim=1)
+    asked = unit[list(ids)] if ids else unit
     found: list[bool] = []
-    for first in range(0, len(unit), 4096):
-        close = unit[first : first + 4096] @ unit.T > _SAME
+    for first in range(0, len(asked), 4096):
+        close = asked[first : first + 4096] @ unit.T > _SAME
         found += (close.sum(dim=1) > 1).tolist()
     return found
 

@@ -47,7 +47,7 @@ def model_card(run: RunFolder, recipe: Recipe, variant: str, report: Mapping[str
         "Checked in this run: image attention "
         f"{checks.get('image_attention', 'not checked')}; longest sample {checks.get('longest_sample_tokens')} of "
         f"{checks.get('max_tokens')} tokens, nothing was cut; vision tower before and after "
-        f"{checks.get('vision_before')}, {checks.get('vision_after')}{_changes(checks)}.\n\n"
+        f"{checks.get('vision_before')}, {checks.get('vision_after')}{_changes(checks)}.{_blurred(checks)}\n\n"
         "A low loss is no proof of a robot that succeeds, nor of knowledge that was kept: see the evaluation.\n"
     )
 
@@ -61,6 +61,17 @@ def _changes(checks: Mapping[str, Any]) -> str:
     """What the adapter does to the base; nothing where there is none."""
     change = checks.get("adapter_changes_logits_by")
     return f"; the adapter changes logits by up to {_number(change)}" if change is not None else ""
+
+
+def _blurred(checks: Mapping[str, Any]) -> str:
+    """Words of the answers that an adapter cannot tell apart."""
+    tokens = checks.get("not_told_apart")
+    if not tokens:
+        return ""
+    told = ", ".join(f"`{token}` in {share:.1%}" for token, share in list(tokens.items())[:6])
+    return (
+        f" Tokens of the answers that the base was never trained on, so that an adapter cannot tell them apart: {told}."
+    )
 
 
 def _number(value: Any, digits: int = 4) -> str:

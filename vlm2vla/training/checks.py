@@ -4,6 +4,8 @@ An adapter that changes nothing, pictures whose pieces see each other only backw
 tokens that fall to pieces, a vision tower that moved: each of them trains without a word and is wrong.
 """
 
+import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import torch
 
 from vlm2vla.errors import ModelFaultError, TrainingError
 from vlm2vla.language import TokensForm, form
-from vlm2vla.training.action_tokens import ids_of
+from vlm2vla.training.action_tokens import alike, ids_of
 from vlm2vla.training.collate import PlainCollator
 from vlm2vla.training.config import Recipe
 from vlm2vla.training.data import Group, TrainingData, leave_out
@@ -20,6 +22,10 @@ from vlm2vla.training.rendering import Renderer
 from vlm2vla.training.trainers import batch_loss, shared_prefix
 from vlm2vla.training.weights import Trainable, vision_digest
 
+log = logging.getLogger(__name__)
+
+# Groups whose answers are looked through for words that the base was never trained on.
+_LOOKED_THROUGH = 500
 # Largest mean difference of a sample's loss per token between the packed and the plain way.
 _SAME_FLOAT32, _SAME_BFLOAT16 = 1e-4, 3e-2
 _RELOADED = "reloaded"
@@ -65,6 +71,8 @@ def before(trainable: Trainable, recipe: Recipe, renderer: Renderer, groups: Seq
     }
     if isinstance(words := form(recipe.form), TokensForm):
         found["action_tokens"] = ids_of(renderer.tokenizer, words.tokens)
+    if hasattr(trainable.model, "disable_adapter"):
+        found["not_told_apart"] = _not_told_apart(trainable, renderer, groups)
     probe = _probe(groups)
     found["image_attention"] = _image_attention(trainable, renderer, probe)
     found["loss_before"] = _losses(trainable, recipe, renderer, probe, found)
@@ -122,6 +130,28 @@ def reloads(folder: Path, trainable: Trainable, renderer: Renderer, groups: Sequ
     if differ > (1e-3 if dtype == torch.float32 else 0.5):
         raise TrainingError(f"the adapter in {folder} answers otherwise than the one that was trained ({differ:.2g})")
     return differ
+
+
+def _not_told_apart(trainable: Trainable, renderer: Renderer, groups: Sequence[Group]) -> dict[str, float]:
+    """Tokens of the answers that the base was never trained on, the most frequent first: token -> share of answers.
+
+    Their embeddings are all but the same, and an adapter leaves embeddings alone: it writes any of them for any other.
+    """
+    rows = [row for group in groups[:: max(1, len(groups) // _LOOKED_THROUGH)] for row in group.rows]
+    answers = [set(renderer.tokenizer(row.completion, add_special_tokens=False)["input_ids"]) for row in rows]
+    counts = Counter(token for answer in answers for token in answer)
+    known = [token for token, _ in counts.most_common()]
+    same = alike(trainable.model.get_output_embeddings().weight, known) if known else []
+    blurred = [token for token, is_same in zip(known, same, strict=True) if is_same]
+    told = {renderer.tokenizer.convert_ids_to_tokens(each): round(counts[each] / len(rows), 4) for each in blurred}
+    if told:
+        log.warning(
+            "the base was never trained on %d tokens of the answers (%s); an adapter cannot tell such tokens apart: "
+            "take other words, other --action-tokens (`vlm2vla models tokens`), or --variant full",
+            len(told),
+            ", ".join(list(told)[:6]),
+        )
+    return told
 
 
 def _probe(groups: Sequence[Group]) -> list[Group]:
