@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vlm2vla.pipeline.training import prepare
+from vlm2vla.pipeline.training_set import prepare
 from vlm2vla.training.config import PRESETS, Recipe, TrainConfig
 from vlm2vla.training.data import Order, read_data
 from vlm2vla.vlm.registry import SHIPPED_FOLDER

@@ -11,7 +11,7 @@ from vlm2vla.dataset.select import Selection
 from vlm2vla.dataset.starts import EARLY_M
 from vlm2vla.language import form, parse_measured
 from vlm2vla.motion import displacement
-from vlm2vla.pipeline.training import _rest
+from vlm2vla.pipeline.training_set import _rest
 from vlm2vla.training.config import Recipe
 from vlm2vla.types import ActionChunk
 

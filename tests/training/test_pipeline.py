@@ -11,7 +11,7 @@ from vlm2vla.annotation import kinematic
 from vlm2vla.annotation.edit import set_text
 from vlm2vla.config import AnnotateConfig, GeminiConfig, ImportConfig, LanguageConfig
 from vlm2vla.errors import ExportError, NotFoundError, TrainingError
-from vlm2vla.pipeline import training
+from vlm2vla.pipeline import training, training_set
 from vlm2vla.pipeline.store import open_store
 from vlm2vla.training.config import PRESETS, TrainConfig, TuneConfig
 from vlm2vla.training.run import RunFolder
@@ -35,7 +35,7 @@ def samples(monkeypatch, rows_folder):
     def make(during=lambda progress: None):
         def prepare(config, recipe, workspace, progress):
             during(progress)
-            return training.TrainingSet((rows_folder,), {"labels": "of a test"})
+            return training_set.TrainingSet((rows_folder,), {"labels": "of a test"})
 
         monkeypatch.setattr(training, "prepare", prepare)
 
@@ -111,13 +111,13 @@ def test_the_same_labels_made_again_later_are_the_same_training_set(tmp_path, mo
     def made(name, at):
         monkeypatch.setattr(kinematic, "now", lambda: at)
         place = Workspace.open(tmp_path / name)
-        pipeline.import_data(ImportConfig(training.SAMPLE / "pick-up", dataset="sample", limit=2), place)
+        pipeline.import_data(ImportConfig(training_set.SAMPLE / "pick-up", dataset="sample", limit=2), place)
         pipeline.annotate(AnnotateConfig(recorded=True), LanguageConfig(), GeminiConfig(), place)
         return place
 
     def labels(place):
         config = TrainConfig(include_unreviewed=True, dataset="sample")
-        return training.prepare(config, PRESETS["embedded"], place).made_by["labels"]
+        return training_set.prepare(config, PRESETS["embedded"], place).made_by["labels"]
 
     first, again = made("one", "2026-01-01T00:00:00+00:00"), made("two", "2026-02-02T00:00:00+00:00")
     assert labels(first) == labels(again)
@@ -130,33 +130,35 @@ def test_the_same_labels_made_again_later_are_the_same_training_set(tmp_path, mo
 
 def test_a_data_set_that_is_not_there_is_not_replaced_by_the_sample(workspace):
     with pytest.raises(NotFoundError, match=r"'mine'.*import"):
-        training.prepare(TrainConfig(dataset="mine"), PRESETS["embedded"], workspace)
+        training_set.prepare(TrainConfig(dataset="mine"), PRESETS["embedded"], workspace)
 
 
 def test_sample_episodes_are_all_there_although_an_import_was_cut_short_and_the_program_moved(
     tmp_path, workspace, monkeypatch
 ):
-    moved = shutil.copytree(training.SAMPLE / "pick-up", tmp_path / "moved")
+    moved = shutil.copytree(training_set.SAMPLE / "pick-up", tmp_path / "moved")
     inner = Workspace.open(workspace.training_sets / "sample-episodes")
     import_episodes(ImportConfig(moved, dataset="sample", limit=2), inner)
     shutil.rmtree(moved)
-    monkeypatch.setattr(training, "SAMPLE", training.SAMPLE / "pick-up")
-    made = training.prepare(TrainConfig(), PRESETS["embedded"], workspace)
+    monkeypatch.setattr(training_set, "SAMPLE", training_set.SAMPLE / "pick-up")
+    made = training_set.prepare(TrainConfig(), PRESETS["embedded"], workspace)
     manifest = json.loads((made.folders[0] / "manifest.json").read_text())
     assert manifest["counts"]["episodes"] == 10
     assert "frame not readable" not in manifest["left_out"]
-    monkeypatch.setattr(training, "SAMPLE", training.SAMPLE.parent / "pick-and-place")
-    assert training.prepare(TrainConfig(), PRESETS["embedded"], workspace).made_by["labels"] != made.made_by["labels"]
+    monkeypatch.setattr(training_set, "SAMPLE", training_set.SAMPLE.parent / "pick-and-place")
+    assert (
+        training_set.prepare(TrainConfig(), PRESETS["embedded"], workspace).made_by["labels"] != made.made_by["labels"]
+    )
 
 
 def test_frames_that_could_not_be_read_are_tried_again_and_runs_on_the_set_without_them_keep_it(tmp_path, workspace):
-    away, kept = shutil.copytree(training.SAMPLE / "pick-up", tmp_path / "away"), tmp_path / "kept"
-    for folder in (away, training.SAMPLE / "pick-and-place"):
+    away, kept = shutil.copytree(training_set.SAMPLE / "pick-up", tmp_path / "away"), tmp_path / "kept"
+    for folder in (away, training_set.SAMPLE / "pick-and-place"):
         pipeline.import_data(ImportConfig(folder, dataset="mine", limit=1), workspace)
     pipeline.annotate(AnnotateConfig(recorded=True), LanguageConfig(), GeminiConfig(), workspace)
 
     def prepared():
-        (folder,) = training.prepare(TrainConfig(include_unreviewed=True), PRESETS["embedded"], workspace).folders
+        (folder,) = training_set.prepare(TrainConfig(include_unreviewed=True), PRESETS["embedded"], workspace).folders
         return folder, json.loads((folder / "manifest.json").read_text())["left_out"].get("frame not readable", 0)
 
     (away / "videos").rename(kept)
