@@ -7,7 +7,7 @@ from vlm2vla.config import ToldConfig, TrialsConfig
 from vlm2vla.evaluation.suite import VERDICTS
 from vlm2vla.review import Review
 from vlm2vla.rollout.statistics import wilson
-from vlm2vla.rollout.trials import run_trials
+from vlm2vla.rollout.trials import drive_seeds, run_trials
 from vlm2vla.trajectories import EpisodeIndex
 
 
@@ -17,6 +17,17 @@ def test_wilson_is_the_textbook_interval():
     assert wilson(20, 20)[1] == 1.0
     with pytest.raises(ValueError, match="0 trials"):
         wilson(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("trials", "workers", "pieces"), [(10, 10, [1] * 10), (10, 4, [1] * 10), (10, 2, [2] * 5), (23, 2, [5] * 4 + [3])]
+)
+def test_every_process_gets_its_share(trials, workers, pieces, workspace, monkeypatch):
+    handed_out = []
+    monkeypatch.setattr("vlm2vla.rollout.trials.in_processes", lambda work, those, _: handed_out.extend(those) or [])
+    list(drive_seeds(TrialsConfig(workers=workers), range(trials), workspace))
+    assert [len(piece) for piece in handed_out] == pieces
+    assert [seed for piece in handed_out for seed in piece] == list(range(trials))
 
 
 @pytest.mark.slow

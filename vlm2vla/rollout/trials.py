@@ -7,16 +7,15 @@ errors are left out of the success rate.
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
 from vlm2vla.config import PolicyConfig, ToldConfig, TrialsConfig
 from vlm2vla.policy import ChunkReady, ParseFailed, PlanReady, Policy, SubtasksReady, Verifier, VLMPolicy
-from vlm2vla.rollout.drivers import EXPERTS, Drivers, one_thread_each
+from vlm2vla.rollout.drivers import EXPERTS, Drivers
 from vlm2vla.rollout.events import ActionDone, Event, PolicySaid
 from vlm2vla.rollout.expert import ACTION_FORM, TURNING_FORM, ExpertDriver
 from vlm2vla.rollout.keep import keep, write_trace
@@ -25,7 +24,7 @@ from vlm2vla.rollout.statistics import wilson
 from vlm2vla.rollout.told import REPLAY, TYPED, Told
 from vlm2vla.rollout.trace import Trace, record
 from vlm2vla.rollout.truth import Judge
-from vlm2vla.rollout.workers import result_of
+from vlm2vla.rollout.workers import in_processes
 from vlm2vla.vlm.registry import ModelRegistry
 from vlm2vla.workspace import Workspace
 
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
 MAX_CYCLES = 400
 # Milestones are looked for, and kept rollouts are sampled, this often (simulated seconds).
 LOOK_S = 0.2
+# At most so many trials are driven in a row by one process.
+_PIECE = 5
 
 
 @dataclass(frozen=True)
@@ -162,15 +163,14 @@ def drive_seeds(
 
 
 def _in_parallel(work: "_Work", seeds: Sequence[int], workers: int) -> Iterator[Trial]:
-    import multiprocessing
+    """The same in processes, each of which drives a few seeds in a row in one world.
 
-    # Graphics and threads of this process do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=one_thread_each) as pool:
-        # Small pieces, so that progress is seen and no worker waits long for another.
-        waiting = [pool.submit(_drive_piece, work, tuple(seeds[at : at + 5])) for at in range(0, len(seeds), 5)]
-        for piece in as_completed(waiting):
-            yield from result_of(piece)
+    Few enough that every process gets its share, progress is seen, and no process waits long for another at the end.
+    """
+    each = max(1, min(_PIECE, len(seeds) // (2 * workers)))
+    pieces = [tuple(seeds[at : at + each]) for at in range(0, len(seeds), each)]
+    for trials in in_processes(partial(_drive_piece, work), pieces, workers):
+        yield from trials
 
 
 def _drive_piece(work: "_Work", seeds: tuple[int, ...]) -> list[Trial]:
