@@ -105,6 +105,11 @@ class Trace:
         """Chunks hold rotation: they have seven numbers a row."""
         return any(span.chunk is not None and span.chunk.rows.shape[1] == 7 for span in self.spans)
 
+    @property
+    def moved(self) -> bool:
+        """There is something to keep: more than one step. A row may be carried out and move nothing."""
+        return len(self.observations) > 1
+
     def sample(self, observation: Observation) -> None:
         """One more step, taken while the robot moves; only for a trace with a rate."""
         if self.observations:
@@ -143,7 +148,7 @@ class Trace:
             InvalidEpisodeError: Nothing moved, so there is nothing to record.
         """
         steps = len(self.observations)
-        if steps < 2:
+        if not self.moved:
             raise InvalidEpisodeError("nothing moved in this rollout: there is nothing to keep as an episode")
         states = np.array([observation.ee for observation in self.observations])
         times = [observation.time_s for observation in self.observations]

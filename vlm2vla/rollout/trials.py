@@ -4,6 +4,7 @@ A trial that fails says something about the policy, one with an error about the 
 errors are left out of the success rate.
 """
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
 from vlm2vla.config import PolicyConfig, ToldConfig, TrialsConfig
+from vlm2vla.errors import ConfigError, EvaluationError, NotFoundError
 from vlm2vla.policy import ChunkReady, ParseFailed, PlanReady, Policy, SubtasksReady, Verifier, VLMPolicy
 from vlm2vla.rollout.drivers import EXPERTS, Drivers
 from vlm2vla.rollout.events import ActionDone, Event, PolicySaid
@@ -31,6 +33,8 @@ from vlm2vla.workspace import Workspace
 if TYPE_CHECKING:
     from vlm2vla.simulation import Scene, World
     from vlm2vla.simulation.tasks import Task
+
+log = logging.getLogger(__name__)
 
 MAX_CYCLES = 400
 # Milestones are looked for, and kept rollouts are sampled, this often (simulated seconds).
@@ -86,6 +90,7 @@ class TrialReport:
         cycle_s: Median seconds that a model writes in one cycle; None where none did.
         parse_rate: Share of chunks whose first try parses without help; None where no model wrote any.
         rows: Every trial.
+        stopped: Why trials are missing, in words; empty when all that were asked for are here.
     """
 
     trials: int
@@ -97,6 +102,7 @@ class TrialReport:
     cycle_s: float | None
     parse_rate: float | None
     rows: tuple[Trial, ...]
+    stopped: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -113,16 +119,28 @@ def run_trials(
 ) -> TrialReport:
     """Drive `config.trials` tasks with seeds from `config.seed` on.
 
+    What was done before Ctrl-C, or before a worker was killed, is reported, and `TrialReport.stopped` says so; nothing
+    of it is stored but the rollouts that are kept, each of them as soon as it is over.
+
     Raises:
         NotFoundError: No model or episode of that name.
         ConfigError: What was told is not what the policy needs.
+        EvaluationError: A worker was killed before anything was done.
+        KeyboardInterrupt: Before anything was done.
     """
     seeds = range(config.seed, config.seed + config.trials)
-    rows = sorted(
-        drive_seeds(config, seeds, workspace, progress, policy=policy, told=told), key=lambda trial: trial.seed
-    )
-    keep(workspace, [Path(trial.kept) for trial in rows if trial.kept])
-    return report_of(rows)
+    rows: list[Trial] = []
+    stopped = ""
+    try:
+        for trial in drive_seeds(config, seeds, workspace, progress, policy=policy, told=told):
+            rows.append(trial)
+            if trial.kept:
+                keep(workspace, [Path(trial.kept)])
+    except (KeyboardInterrupt, EvaluationError) as error:
+        if not rows:
+            raise
+        stopped = "stopped by Ctrl-C" if isinstance(error, KeyboardInterrupt) else str(error)
+    return replace(report_of(sorted(rows, key=lambda trial: trial.seed)), stopped=stopped)
 
 
 def drive_seeds(
@@ -187,7 +205,12 @@ class _Work:
     told: Told | None = None
 
     def drive(self, seeds: Sequence[int]) -> Iterator[Trial]:
-        """One trial per seed, in one world."""
+        """One trial per seed, in one world; one that breaks is an error of its own, and the next has a new world.
+
+        Raises:
+            NotFoundError: As in `drive_seeds`: no seed could be driven.
+            ConfigError: Likewise.
+        """
         from vlm2vla.simulation import World
         from vlm2vla.simulation.tasks import make_task
 
@@ -196,8 +219,16 @@ class _Work:
             for seed in seeds:
                 scene, task = make_task(self.config.task, seed, held_out=self.config.held_out)
                 world = world or World(scene, robot=self.config.robot, cameras=self._cameras)
-                world.reset(scene)
-                yield self._trial(world, scene, task, seed)
+                try:
+                    world.reset(scene)
+                    trial = self._trial(world, scene, task, seed)
+                except (NotFoundError, ConfigError):
+                    raise
+                except Exception as error:
+                    log.exception("the trial of seed %d broke", seed)
+                    world.close()
+                    world, trial = None, _broken(seed, task.instruction, error)
+                yield trial
         finally:
             if world is not None:
                 world.close()
@@ -237,7 +268,7 @@ class _Work:
         ended = trace.ended
         progress.update(world.state())
         verdict = progress.verdict(ended.reason if ended.end == "error" else "")
-        folder = Workspace.open(self.root).rollouts if self.config.keep and tally.actions else None
+        folder = Workspace.open(self.root).rollouts if self.config.keep and trace.moved else None
         first_tries = policy.written if isinstance(policy, VLMPolicy) else {}
         return Trial(
             seed=seed,
@@ -268,6 +299,11 @@ class _Work:
         drivers = _drivers(self.root)
         policy = drivers.policy(self.config.policy, robot, replace(self.policy, seed=self.policy.seed + seed))
         return policy, drivers.verifier(self.config.verifier, self.config.policy, robot), self.config.max_cycles
+
+
+def _broken(seed: int, instruction: str, error: Exception) -> Trial:
+    """A trial that came to no end: the machinery broke around it."""
+    return Trial(seed, instruction, "error", 0.0, f"error: {type(error).__name__}: {error}", 0, 0.0, 0.0)
 
 
 @cache
