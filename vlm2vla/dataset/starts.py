@@ -159,9 +159,8 @@ def _steps(episode: Episode, first: int, last: int, count: int, rng: np.random.G
     """
     if count <= 0 or last < first:
         return []
-    moved = np.linalg.norm(np.diff(episode.states[first - 1 : last + 1, :3], axis=0), axis=1) if first else None
-    weights = _STILL_M + (moved if moved is not None else np.zeros(last - first + 1))
-    ends = np.cumsum(weights)
+    places = np.vstack([episode.states[max(0, first - 1), :3], episode.states[first : last + 1, :3]])
+    ends = np.cumsum(_STILL_M + np.linalg.norm(np.diff(places, axis=0), axis=1))
     marks = (np.arange(count) + rng.random(count)) / count * ends[-1]
     chosen = np.searchsorted(ends, marks, side="right")
     return sorted({first + int(min(step, last - first)) for step in chosen})
