@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vlm2vla.config import PolicyConfig, ToldConfig, TrialsConfig
 from vlm2vla.errors import ConfigError, EvaluationError, NotFoundError
+from vlm2vla.evaluation.statistics import wilson
 from vlm2vla.policy import ChunkReady, ParseFailed, PlanReady, Policy, SubtasksReady, Verifier, VLMPolicy
 from vlm2vla.rollout.drivers import EXPERTS, Drivers
 from vlm2vla.rollout.events import ActionDone, Event, PolicySaid
 from vlm2vla.rollout.expert import ACTION_FORM, TURNING_FORM, ExpertDriver
 from vlm2vla.rollout.keep import keep, write_trace
 from vlm2vla.rollout.loop import RolloutConfig, drive
-from vlm2vla.rollout.statistics import wilson
 from vlm2vla.rollout.told import REPLAY, TYPED, Told
 from vlm2vla.rollout.trace import Trace, record
 from vlm2vla.rollout.truth import Judge
@@ -341,7 +341,7 @@ class _Tally:
 def report_of(rows: Sequence[Trial]) -> TrialReport:
     """All of them together."""
     good = [trial for trial in rows if trial.result != "error"]
-    won = sum(trial.result == "success" for trial in good)
+    sure = wilson(sum(trial.result == "success" for trial in good), len(good)) if good else None
     factors = sorted(trial.simulated_s / trial.wall_s for trial in good if trial.wall_s > 0)
     cycles = [seconds for trial in good for seconds in trial.cycle_s]
     chunks, unparsable = (
@@ -349,8 +349,8 @@ def report_of(rows: Sequence[Trial]) -> TrialReport:
     )
     return TrialReport(
         trials=len(good),
-        success_rate=won / len(good) if good else None,
-        interval=wilson(won, len(good)) if good else None,
+        success_rate=sure.value if sure else None,
+        interval=(round(sure.low, 4), round(sure.high, 4)) if sure else None,
         partial_credit=sum(trial.partial for trial in good) / len(good) if good else None,
         errors=tuple({"seed": trial.seed, "message": trial.end} for trial in rows if trial.result == "error"),
         real_time_factor=round(factors[len(factors) // 2], 1) if factors else None,
