@@ -11,7 +11,8 @@ from vlm2vla.errors import EvaluationError, ExportError
 from vlm2vla.evaluation.suite import VERDICTS
 from vlm2vla.review import Review
 from vlm2vla.rollout import keep
-from vlm2vla.rollout.trials import Trial, drive_seeds, run_trials
+from vlm2vla.rollout.trial_report import Trial
+from vlm2vla.rollout.trials import drive_seeds, run_trials
 from vlm2vla.trajectories import EpisodeIndex
 
 

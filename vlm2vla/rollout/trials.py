@@ -1,22 +1,16 @@
-"""Many rollouts in the simulator, in parallel processes, with the simulator's truth as the judge.
-
-A trial that fails says something about the policy, one with an error about the machinery: they are counted apart, and
-errors are left out of the success rate.
-"""
+"""Many rollouts in the simulator, in parallel processes, with the simulator's truth as the judge."""
 
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from statistics import median
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from vlm2vla.config import PolicyConfig, ToldConfig, TrialsConfig
 from vlm2vla.errors import ConfigError, EvaluationError, NotFoundError
-from vlm2vla.evaluation.statistics import wilson
 from vlm2vla.policy import ChunkReady, ParseFailed, PlanReady, Policy, SubtasksReady, Verifier, VLMPolicy
 from vlm2vla.rollout.drivers import EXPERTS, Drivers
 from vlm2vla.rollout.events import ActionDone, Event, PolicySaid
@@ -25,6 +19,7 @@ from vlm2vla.rollout.keep import keep, write_trace
 from vlm2vla.rollout.loop import RolloutConfig, drive
 from vlm2vla.rollout.told import REPLAY, TYPED, Told
 from vlm2vla.rollout.trace import Trace, record
+from vlm2vla.rollout.trial_report import Trial, TrialReport, report_of
 from vlm2vla.rollout.truth import Judge
 from vlm2vla.rollout.workers import in_processes
 from vlm2vla.vlm.registry import ModelRegistry
@@ -41,72 +36,6 @@ MAX_CYCLES = 400
 LOOK_S = 0.2
 # At most so many trials are driven in a row by one process.
 _PIECE = 5
-
-
-@dataclass(frozen=True)
-class Trial:
-    """How one rollout ended.
-
-    Attributes:
-        seed: Of scene, task and policy.
-        instruction: The task in words.
-        result: By the simulator's truth; "error" when robot or simulator broke.
-        partial: Share of the task's milestones, 0 to 1.
-        end: How the loop ended, and why.
-        actions: Rows that were carried out.
-        simulated_s, wall_s: How long it took, in the simulator and on the clock.
-        kept: Folder of the recorded rollout, "" when it was not kept.
-        words: How much was written: subtasks, plans, chunks, tries that did not parse; and of a model's first tries,
-            how many chunks, and how many that would not have parsed without help.
-        cycle_s: Seconds that writing took in each cycle, plan and chunk together.
-        verdicts: How many verdicts of the verifier were right, see `rollout.truth`; empty where the expert judges.
-    """
-
-    seed: int
-    instruction: str
-    result: Literal["success", "failure", "error"]
-    partial: float
-    end: str
-    actions: int
-    simulated_s: float
-    wall_s: float
-    kept: str = ""
-    words: Mapping[str, int] = field(default_factory=dict)
-    cycle_s: tuple[float, ...] = ()
-    verdicts: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class TrialReport:
-    """All trials together.
-
-    Attributes:
-        trials: Number of trials without an error.
-        success_rate: Share of them that succeeded; None when there is none.
-        interval: Wilson interval of that share, 95 %.
-        partial_credit: Mean share of milestones.
-        errors: One row per trial that broke.
-        real_time_factor: Simulated seconds per second of the clock, median over trials, camera frames included.
-        cycle_s: Median seconds that a model writes in one cycle; None where none did.
-        parse_rate: Share of chunks whose first try parses without help; None where no model wrote any.
-        rows: Every trial.
-        stopped: Why trials are missing, in words; empty when all that were asked for are here.
-    """
-
-    trials: int
-    success_rate: float | None
-    interval: tuple[float, float] | None
-    partial_credit: float | None
-    errors: tuple[dict[str, Any], ...]
-    real_time_factor: float | None
-    cycle_s: float | None
-    parse_rate: float | None
-    rows: tuple[Trial, ...]
-    stopped: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
 
 
 def run_trials(
@@ -336,25 +265,3 @@ class _Tally:
         elif isinstance(said, ChunkReady):
             self.words["chunks"] += 1
             self.cycle_s.append(round(self._plan_s + said.seconds, 3))
-
-
-def report_of(rows: Sequence[Trial]) -> TrialReport:
-    """All of them together."""
-    good = [trial for trial in rows if trial.result != "error"]
-    sure = wilson(sum(trial.result == "success" for trial in good), len(good)) if good else None
-    factors = sorted(trial.simulated_s / trial.wall_s for trial in good if trial.wall_s > 0)
-    cycles = [seconds for trial in good for seconds in trial.cycle_s]
-    chunks, unparsable = (
-        sum(trial.words.get(f"first_tries_{name}", 0) for trial in good) for name in ("chunks", "unparsable")
-    )
-    return TrialReport(
-        trials=len(good),
-        success_rate=sure.value if sure else None,
-        interval=(round(sure.low, 4), round(sure.high, 4)) if sure else None,
-        partial_credit=sum(trial.partial for trial in good) / len(good) if good else None,
-        errors=tuple({"seed": trial.seed, "message": trial.end} for trial in rows if trial.result == "error"),
-        real_time_factor=round(factors[len(factors) // 2], 1) if factors else None,
-        cycle_s=round(median(cycles), 3) if cycles else None,
-        parse_rate=1 - unparsable / chunks if chunks else None,
-        rows=tuple(rows),
-    )
