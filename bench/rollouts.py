@@ -16,6 +16,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             # What is kept is recorded by both cameras.
             report = run_trials(TrialsConfig(task=task, trials=TRIALS, keep=True), Workspace.open(Path(folder)))
+        if report.stopped:
+            raise SystemExit(f"{task}: {report.stopped}")
         low, high = report.interval
         print(
             f"{task}: {report.success_rate:.0%} of {report.trials} succeeded ({low:.0%} to {high:.0%}, the aim is "

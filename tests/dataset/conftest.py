@@ -14,7 +14,7 @@ os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 from vlm2vla.config import ExportConfig
-from vlm2vla.dataset import LabelledEpisode
+from vlm2vla.dataset import LabelledEpisode, Selection
 from vlm2vla.embodiment import WIDOWX
 from vlm2vla.errors import CorruptRecordError
 from vlm2vla.language import form, merge_steps, plan_of, verbalize_plan
@@ -95,6 +95,12 @@ def with_subtask(annotated: AnnotatedEpisode, index: int, **changes) -> Annotate
     subtasks = list(annotated.subtasks)
     subtasks[index] = replace(subtasks[index], **changes)
     return replace(annotated, subtasks=tuple(subtasks))
+
+
+def exportable(annotated: AnnotatedEpisode, episode: Episode, **settings) -> AnnotatedEpisode | None:
+    """What an export keeps of the labels; None when that is nothing."""
+    kept = list(Selection(**settings).of([LabelledEpisode(annotated, episode)]))
+    return kept[0].annotated if kept else None
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from vlm2vla.dataset import LabelledEpisode, export_lerobot, labelled_runs, language_rows, read_manifest, select
+from tests.dataset.conftest import exportable
+from vlm2vla.dataset import LabelledEpisode, export_lerobot, labelled_runs, language_rows, read_manifest
 from vlm2vla.errors import ExportError
 from vlm2vla.language import form
 
@@ -60,7 +61,7 @@ def test_a_whole_episode_is_one_run_and_untouched(episode, annotated):
 
 
 def test_no_frame_carries_the_words_of_another_subtask(make, episode):
-    holed = select(make.annotation(episode, ("accepted", "rejected", "accepted")))
+    holed = exportable(make.annotation(episode, ("accepted", "rejected", "accepted")), episode)
     first, last = labelled_runs(holed, episode)
     assert (len(first.episode), len(last.episode)) == (5, 4)
     assert first.episode.id != last.episode.id
@@ -74,7 +75,7 @@ def test_no_frame_carries_the_words_of_another_subtask(make, episode):
 
 def test_every_frame_has_the_subtask_that_was_accepted_for_it(items):
     for item in items:
-        exported = select(item.annotated)
+        exported = exportable(item.annotated, item.episode)
         for run in labelled_runs(exported, item.episode):
             rows = language_rows(run.annotated, run.episode)
             for subtask in run.annotated.subtasks:

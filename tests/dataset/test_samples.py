@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vlm2vla.dataset import completed_sample, direction_sample, rows_of, samples_of, select
+from tests.dataset.conftest import exportable
+from vlm2vla.dataset import completed_sample, direction_sample, rows_of, samples_of
 from vlm2vla.errors import ExportError
 from vlm2vla.language import form, parse_subtasks
 
@@ -34,7 +35,7 @@ def test_the_first_level_lists_what_remains_to_be_done(episode, annotated):
 
 
 def test_a_list_with_holes_is_never_taught(make, episode):
-    holed = select(make.annotation(episode, ("accepted", "rejected", "accepted")))
+    holed = exportable(make.annotation(episode, ("accepted", "rejected", "accepted")), episode)
     first, last = samples_of(holed, episode)
     assert first.levels == ("plan", "chunk")
     assert last.levels == ("subtask", "plan", "chunk")
@@ -42,7 +43,7 @@ def test_a_list_with_holes_is_never_taught(make, episode):
 
 
 def test_a_cut_off_end_is_a_hole_too(make, episode):
-    holed = select(make.annotation(episode, ("accepted", "accepted", "rejected")))
+    holed = exportable(make.annotation(episode, ("accepted", "accepted", "rejected")), episode)
     assert [sample.levels for sample in samples_of(holed, episode)] == [("plan", "chunk")] * 2
 
 

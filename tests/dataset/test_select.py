@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from vlm2vla.dataset import LabelledEpisode, Selection, select
+from tests.dataset.conftest import exportable
+from vlm2vla.dataset import LabelledEpisode, Selection
 
 
 def uids(annotated):
@@ -13,20 +14,20 @@ def uids(annotated):
 
 def test_only_accepted_labels_leave(make, episode):
     annotated = make.annotation(episode, ("accepted", "pending", "rejected"))
-    assert uids(select(annotated)) == ["s0-abc"]
+    assert uids(exportable(annotated, episode)) == ["s0-abc"]
 
 
 @pytest.mark.parametrize("status", ["pending", "in_review", "flagged"])
 def test_unreviewed_labels_leave_on_request(make, episode, status):
     annotated = make.annotation(episode, ("accepted", status, "rejected"))
-    assert uids(select(annotated)) == ["s0-abc"]
-    assert uids(select(annotated, include_unreviewed=True)) == ["s0-abc", "s1-abc"]
+    assert uids(exportable(annotated, episode)) == ["s0-abc"]
+    assert uids(exportable(annotated, episode, include_unreviewed=True)) == ["s0-abc", "s1-abc"]
 
 
 def test_rejected_labels_never_leave(make, episode):
     annotated = make.annotation(episode, ("rejected", "rejected", "rejected"))
-    assert select(annotated) is None
-    assert select(annotated, include_unreviewed=True) is None
+    assert exportable(annotated, episode) is None
+    assert exportable(annotated, episode, include_unreviewed=True) is None
 
 
 @pytest.mark.parametrize(

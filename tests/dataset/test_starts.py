@@ -131,6 +131,23 @@ def test_a_subtask_that_is_asked_for_early_tells_what_is_left_of_the_one_before(
         assert np.allclose(told, displacement(episode, image.step, subtask.end_step)[:3], atol=0.0026)
 
 
+def test_steps_at_which_nothing_moves_are_rarely_chosen_at_the_beginning_as_well():
+    episode = make_episode()
+    states = episode.states.copy()
+    states[:, 0] = 0.25 + np.interp(np.arange(len(states)), (2, 4), (0.0, 0.05))  # nothing moves until step 2
+    episode = replace(episode, states=states)
+    annotated = make_annotation(episode)
+    second = annotated.subtasks[1].uid
+    chosen = [
+        sample.images[0].step
+        for seed in range(200)
+        for sample in early_starts(annotated, episode, rest, seed=seed)
+        if sample.meta["uid"] == second
+    ]
+    assert len(chosen) == 200
+    assert np.mean(np.array(chosen) > 2) > 0.75  # 40 of 100 where all of them weigh the same
+
+
 def test_of_attempts_in_the_same_words_only_the_last_is_taught(labelled):
     annotated, _ = labelled
     first, second, *others = annotated.subtasks

@@ -12,6 +12,7 @@ from vlm2vla.review import Review
 from vlm2vla.robot.scripted import HandClock, ScriptedRobot
 from vlm2vla.rollout import Trace, drive, record
 from vlm2vla.rollout.keep import keep, write_trace
+from vlm2vla.trajectories import write_lerobot
 
 CYCLES = (
     Script("move forward, then close the gripper", ("not yet", "[[4.0, 0.0, 0.0, 1], [0.0, 0.0, 0.0, 0]]")),
@@ -57,3 +58,30 @@ def test_a_rollout_is_reviewed_corrected_and_exported(workspace, tmp_path):
 def test_a_rollout_in_which_nothing_moved_is_no_episode(workspace):
     with pytest.raises(InvalidEpisodeError, match="nothing moved"):
         write_trace(workspace.rollouts, driven((Script("move up", ("nonsense",)),)), "rows:0.5cm")
+
+
+def test_what_a_killed_process_left_half_written_is_replaced(workspace):
+    path = write_trace(workspace.rollouts, driven(), "rows:0.5cm")
+    whole = sorted(file.relative_to(path) for file in path.rglob("*"))
+    (path / "said.json").unlink()
+    (path / "trace.jsonl").write_text("half a line")
+    assert write_trace(workspace.rollouts, driven(), "rows:0.5cm") == path
+    assert sorted(file.relative_to(path) for file in path.rglob("*")) == whole
+    assert len(keep(workspace, [path])) == 1
+    assert list(workspace.rollouts.iterdir()) == [path]
+
+
+def test_another_process_may_be_quicker_with_the_same_rollout(workspace, monkeypatch):
+    written = []
+
+    def slowly(out, episodes):
+        if not written:
+            written.append(out)
+            written.append(write_trace(workspace.rollouts, driven(), "rows:0.5cm"))  # the other process
+        return write_lerobot(out, episodes)
+
+    monkeypatch.setattr("vlm2vla.rollout.keep.write_lerobot", slowly)
+    path = write_trace(workspace.rollouts, driven(), "rows:0.5cm")
+    assert path == written[1]
+    assert list(workspace.rollouts.iterdir()) == [path]
+    assert len(keep(workspace, [path])) == 1

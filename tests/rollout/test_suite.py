@@ -1,35 +1,20 @@
 """A suite in the simulator: stopped, resumed, and the same as trials alone."""
 
-import os
 import threading
-from concurrent.futures import ProcessPoolExecutor, wait
 
 import pytest
 
 from vlm2vla.config import TrialsConfig
-from vlm2vla.errors import EvaluationError, NotFoundError
+from vlm2vla.errors import NotFoundError
 from vlm2vla.evaluation import suite as suites
 from vlm2vla.evaluation.config import SuiteConfig
 from vlm2vla.evaluation.lines import read_about, read_lines
 from vlm2vla.evaluation.suite import Job
 from vlm2vla.rollout.suite import _drive_piece, open_suite, run_suite
 from vlm2vla.rollout.trials import run_trials
-from vlm2vla.rollout.workers import died, result_of
 from vlm2vla.vlm.registry import ModelRegistry
 
 pytestmark = pytest.mark.slow
-
-
-def test_a_killed_worker_is_told_plainly_after_what_others_have_done():
-    with ProcessPoolExecutor(1) as pool:
-        whole = pool.submit(abs, -1)
-        assert whole.result() == 1
-        killed = pool.submit(os._exit, 1)
-        wait([killed])
-    assert [died(each) for each in sorted([killed, whole], key=died)] == [False, True]
-    assert result_of(whole) == 1
-    with pytest.raises(EvaluationError, match="fewer"):
-        result_of(killed)
 
 
 def test_what_shapes_results_has_a_folder_of_its_own(workspace):

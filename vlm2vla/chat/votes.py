@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vlm2vla.rollout.statistics import wilson
+from vlm2vla.evaluation.statistics import wilson
 
 _VOTED_ON = ("conversation", "exchange", "by", "question", "images", "answers")
 """What makes two votes one that was thought over."""
@@ -58,12 +58,13 @@ def win_rates(votes: Iterable[Mapping[str, Any]], *, blind_only: bool = True) ->
 
 def _rate(pair: tuple[str, str], tally: Mapping[str, int]) -> WinRate:
     decided = tally["wins"] + tally["losses"]
+    sure = wilson(tally["wins"], decided) if decided else None
     return WinRate(
         *pair,
         tally["wins"],
         tally["losses"],
         tally["tie"],
         tally["both bad"],
-        tally["wins"] / decided if decided else None,
-        wilson(tally["wins"], decided) if decided else None,
+        sure.value if sure else None,
+        (round(sure.low, 4), round(sure.high, 4)) if sure else None,
     )

@@ -59,8 +59,11 @@ def rollout(
         report = run_trials(config, Workspace.open(common.workspace), progress, policy=policy, told=told)
     for error in report.errors:
         say(f"seed {error['seed']}: {error['message']}")
+    if report.stopped:
+        say(f"{report.stopped}: {len(report.rows)} of {config.trials} trials are done; only this report holds them")
+    status = 130 if "Ctrl-C" in report.stopped else int(bool(report.stopped))
     if report.interval is None:
-        return Done(report.to_json(), 1)
+        return Done(report.to_json(), status or 1)
     low, high = report.interval
     say(
         f"{report.success_rate:.0%} of {report.trials} succeeded (95 % interval {low:.0%} to {high:.0%}), "
@@ -68,7 +71,7 @@ def rollout(
     )
     if report.cycle_s is not None:
         say(f"a cycle is written in {report.cycle_s} s (median); {report.parse_rate:.0%} of first tries parse")
-    return Done(report.to_json())
+    return Done(report.to_json(), status)
 
 
 @dataclass(frozen=True)

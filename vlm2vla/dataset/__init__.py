@@ -11,7 +11,7 @@ from vlm2vla.dataset.manifest import Manifest, read_manifest
 from vlm2vla.dataset.parquet import write_parquet
 from vlm2vla.dataset.replay import write_replay
 from vlm2vla.dataset.samples import ImageRef, Sample, completed_sample, direction_sample, rows_of, samples_of
-from vlm2vla.dataset.select import LabelledEpisode, Selection, select
+from vlm2vla.dataset.select import LabelledEpisode, Selection
 from vlm2vla.dataset.sharegpt import write_sharegpt
 from vlm2vla.dataset.starts import early_starts, in_form, last_attempts, later_starts
 from vlm2vla.dataset.trl import write_trl
@@ -38,7 +38,6 @@ __all__ = [
     "recorded_rows",
     "rows_of",
     "samples_of",
-    "select",
     "write_ecot",
     "write_parquet",
     "write_replay",

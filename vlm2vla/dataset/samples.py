@@ -59,9 +59,7 @@ def default_camera(episode: Episode) -> str:
     return name
 
 
-def samples_of(
-    annotated: AnnotatedEpisode, episode: Episode, *, joined: bool = True, camera: str = ""
-) -> Iterator[Sample]:
+def samples_of(annotated: AnnotatedEpisode, episode: Episode, *, joined: bool = True) -> Iterator[Sample]:
     """Conversations of every subtask, over the image at the subtask's first step.
 
     The first level lists the subtasks from this one on: what remains to be done as seen in that image. It is only
@@ -74,7 +72,6 @@ def samples_of(
         joined: True: one conversation per subtask with all levels. False: the list of subtasks is a conversation of
             its own, and plan and chunk follow from an image and the current subtask, as the live policy asks for them
             in every cycle.
-        camera: Which view; the default one when empty.
 
     Raises:
         ExportError: The episode has no images.
@@ -90,7 +87,6 @@ def samples_of(
             subtask.plan,
             subtask.chunk,
             joined=joined,
-            camera=camera,
         )
 
 
@@ -103,17 +99,15 @@ def samples_at(
     chunk: str,
     *,
     joined: bool,
-    camera: str = "",
 ) -> Iterator[Sample]:
     """The conversations of subtask number `index` over the image at `step`; see `samples_of` for the rest.
 
     `plan` and `chunk` tell the motion from that step on.
     """
-    view = camera or default_camera(episode)
     words = form_called(annotated.action_form)
     subtask = annotated.subtasks[index]
     texts = [entry.text for entry in annotated.subtasks[index:]]
-    image = (ImageRef(episode.id, view, step),)
+    image = (ImageRef(episode.id, default_camera(episode), step),)
     meta = _meta(annotated, episode, subtask, step)
     remaining = texts if known_to_the_end(annotated, index, len(episode)) and len(texts) <= MAX_SUBTASKS else []
     name = f"{episode.id}/{subtask.uid}" + (f"@{step}" if step != subtask.start_step else "")
@@ -142,7 +136,6 @@ def completed_sample(
     completed: bool,
     *,
     uid: str = "",
-    camera: str = "",
 ) -> Sample:
     """The paper's first extra question: is the subtask done between these two images?
 
@@ -150,7 +143,7 @@ def completed_sample(
         ExportError: The episode has no images.
     """
     turns = completed_dialogue(episode.instruction, subtask, episode.embodiment, completed)
-    return _pair(episode, "completed", turns, before_step, after_step, uid, camera)
+    return _pair(episode, "completed", turns, before_step, after_step, uid)
 
 
 def direction_sample(
@@ -160,7 +153,6 @@ def direction_sample(
     direction: Literal["left", "right", "none"],
     *,
     uid: str = "",
-    camera: str = "",
 ) -> Sample:
     """The paper's second extra question: did the end-effector move left, right or neither between two images?
 
@@ -168,7 +160,7 @@ def direction_sample(
         ExportError: The episode has no images.
     """
     turns = direction_dialogue(episode.embodiment, direction)
-    return _pair(episode, "direction", turns, before_step, after_step, uid, camera)
+    return _pair(episode, "direction", turns, before_step, after_step, uid)
 
 
 def rows_of(sample: Sample) -> Iterator[tuple[SampleLevel, tuple[Turn, ...], Turn]]:
@@ -186,9 +178,8 @@ def _pair(
     before_step: int,
     after_step: int,
     uid: str,
-    camera: str,
 ) -> Sample:
-    view = camera or default_camera(episode)
+    view = default_camera(episode)
     images = (ImageRef(episode.id, view, before_step), ImageRef(episode.id, view, after_step))
     name = f"{episode.id}/{uid or '-'}/{kind}-{before_step}-{after_step}"
     meta = _values(episode, uid=uid, start_step=before_step, end_step=after_step)

@@ -69,21 +69,6 @@ def reason_left_out(subtask: AnnotatedSubtask, form_name: str, include_unreviewe
     return ""
 
 
-def select(annotated: AnnotatedEpisode, include_unreviewed: bool = False) -> AnnotatedEpisode | None:
-    """The annotation with exportable subtasks only; None when there are none.
-
-    Args:
-        annotated: Labels of one episode, any status.
-        include_unreviewed: Also labels that nobody has accepted yet. Rejected ones stay out in any case.
-    """
-    kept = tuple(
-        subtask
-        for subtask in annotated.subtasks
-        if not reason_left_out(subtask, annotated.action_form, include_unreviewed)
-    )
-    return replace(annotated, subtasks=kept) if kept else None
-
-
 def known_to_the_end(annotated: AnnotatedEpisode, index: int, steps: int) -> bool:
     """Whether subtasks `index` and later follow each other without a gap up to the last of `steps` steps.
 
@@ -102,7 +87,7 @@ class Selection:
     """Filters a stream of labelled episodes and keeps the books.
 
     Attributes:
-        include_unreviewed: As in `select`.
+        include_unreviewed: Also labels that nobody has accepted yet. Rejected ones stay out in any case.
         episodes, subtasks: How many came through.
         steps: How many steps their episodes have.
         left_out: Reason -> how many subtasks, episodes or samples it kept out.

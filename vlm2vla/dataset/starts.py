@@ -35,7 +35,6 @@ def later_starts(
     *,
     per_subtask: int = 2,
     seed: int = 0,
-    camera: str = "",
 ) -> Iterator[Sample]:
     """Samples at up to `per_subtask` later steps of every subtask, spread evenly over what happens in it by chance.
 
@@ -48,7 +47,7 @@ def later_starts(
     rng = np.random.default_rng([seed, zlib.crc32(episode.id.encode())])
     for index, subtask in enumerate(annotated.subtasks):
         for step in _steps(episode, subtask.start_step + 1, subtask.end_step - 1, per_subtask, rng):
-            yield from _from(step, index, annotated, episode, rest, camera)
+            yield from _from(step, index, annotated, episode, rest)
 
 
 def early_starts(
@@ -57,9 +56,7 @@ def early_starts(
     rest: Rest,
     *,
     per_subtask: int = 1,
-    within_m: float = EARLY_M,
     seed: int = 0,
-    camera: str = "",
 ) -> Iterator[Sample]:
     """Samples of a subtask at up to `per_subtask` steps before it begins, while the one before is nearly done.
 
@@ -72,9 +69,7 @@ def early_starts(
         episode: Their recording.
         rest: Tells what is left.
         per_subtask: How many.
-        within_m: No further than this on any axis from where the subtask begins, metres.
         seed: Of the choice.
-        camera: View, the default one when empty.
 
     Raises:
         ExportError: The episode has no images.
@@ -84,10 +79,10 @@ def early_starts(
         if before.end_step != subtask.start_step:
             continue
         way = episode.states[before.start_step : subtask.start_step, :3] - episode.states[subtask.start_step, :3]
-        far = np.flatnonzero(np.abs(way).max(axis=1) > within_m)
+        far = np.flatnonzero(np.abs(way).max(axis=1) > EARLY_M)
         first = before.start_step + (int(far[-1]) + 1 if len(far) else 0)
         for step in _steps(episode, first, subtask.start_step - 1, per_subtask, rng):
-            made = _from(step, index, annotated, episode, rest, camera)
+            made = _from(step, index, annotated, episode, rest)
             yield from (sample for sample in made if sample.levels[-1] == "chunk")
 
 
@@ -104,8 +99,8 @@ def last_attempts(annotated: AnnotatedEpisode) -> AnnotatedEpisode:
 def in_form(annotated: AnnotatedEpisode, name: str, *, row_cm: float = 0.0, measured: bool = False) -> AnnotatedEpisode:
     """The same annotation with its action text in another form.
 
-    Action text that cannot be read stays as it is, and what the form cannot say becomes empty: `select` leaves out
-    both, and counts them.
+    Action text that cannot be read stays as it is, and what the form cannot say becomes empty: `Selection` leaves
+    out both, and counts them.
 
     Args:
         annotated: Labels.
@@ -138,9 +133,7 @@ def in_form(annotated: AnnotatedEpisode, name: str, *, row_cm: float = 0.0, meas
     return replace(annotated, action_form=name, subtasks=tuple(subtasks))
 
 
-def _from(
-    step: int, index: int, annotated: AnnotatedEpisode, episode: Episode, rest: Rest, camera: str
-) -> Iterator[Sample]:
+def _from(step: int, index: int, annotated: AnnotatedEpisode, episode: Episode, rest: Rest) -> Iterator[Sample]:
     """Samples of subtask number `index` at `step`; none where nothing is left, or more than one chunk may say."""
     try:
         plan, chunk = rest(episode, step, annotated.subtasks[index].end_step, annotated.action_form)
@@ -148,7 +141,7 @@ def _from(
     except AnnotationError:
         return
     if not nothing and plan.strip():
-        yield from samples_at(annotated, episode, index, step, plan, chunk, joined=False, camera=camera)
+        yield from samples_at(annotated, episode, index, step, plan, chunk, joined=False)
 
 
 def _steps(episode: Episode, first: int, last: int, count: int, rng: np.random.Generator) -> list[int]:
@@ -159,9 +152,8 @@ def _steps(episode: Episode, first: int, last: int, count: int, rng: np.random.G
     """
     if count <= 0 or last < first:
         return []
-    moved = np.linalg.norm(np.diff(episode.states[first - 1 : last + 1, :3], axis=0), axis=1) if first else None
-    weights = _STILL_M + (moved if moved is not None else np.zeros(last - first + 1))
-    ends = np.cumsum(weights)
+    places = np.vstack([episode.states[max(0, first - 1), :3], episode.states[first : last + 1, :3]])
+    ends = np.cumsum(_STILL_M + np.linalg.norm(np.diff(places, axis=0), axis=1))
     marks = (np.arange(count) + rng.random(count)) / count * ends[-1]
     chosen = np.searchsorted(ends, marks, side="right")
     return sorted({first + int(min(step, last - first)) for step in chosen})

@@ -16,11 +16,10 @@ from vlm2vla.policy.protocol import (
 from vlm2vla.policy.replay import ReplayPolicy
 from vlm2vla.policy.scripted import Script, ScriptedPolicy, ScriptedVerifier
 from vlm2vla.policy.typed import TypedPolicy
-from vlm2vla.policy.verifiers import AnswerVerifier, KinematicVerifier, VLMVerifier
+from vlm2vla.policy.verifiers import KinematicVerifier, VLMVerifier
 from vlm2vla.policy.vlm import VLMPolicy, messages_of, turned_round
 
 __all__ = [
-    "AnswerVerifier",
     "ChunkReady",
     "Driving",
     "GaveUp",

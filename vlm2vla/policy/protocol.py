@@ -108,11 +108,6 @@ class Driving:
         """The current subtask; "" when all are done."""
         return self.subtasks[self.index] if self.index < len(self.subtasks) else ""
 
-    @property
-    def following(self) -> str:
-        """The subtask after the current one; "" when that is the last."""
-        return self.subtasks[self.index + 1] if self.index + 1 < len(self.subtasks) else ""
-
     def planned(self, plan: str) -> "Driving":
         """The same cycle with its plan."""
         return replace(self, plan=plan)

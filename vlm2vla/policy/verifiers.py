@@ -1,8 +1,8 @@
 """Is the subtask done? By a model that looks at two images, or by the numbers of the robot.
 
 `VLMVerifier` asks any model that can be talked to: the fine-tuned model itself, or a larger one behind a server.
-`AnswerVerifier` asks a provider through its own door (Gemini). `KinematicVerifier` looks at nothing: it compares where
-the chunk was to lead with where the robot is. All of them say "not yet" when they cannot tell.
+`KinematicVerifier` looks at nothing: it compares where the chunk was to lead with where the robot is. Both say "not
+yet" when they cannot tell.
 """
 
 import re
@@ -16,7 +16,6 @@ from vlm2vla.policy.protocol import Driving, Verdict
 from vlm2vla.policy.vlm import messages_of
 from vlm2vla.robot import Observation
 from vlm2vla.vlm.chat import ChatModel, Sampling
-from vlm2vla.vlm.protocol import VLM, VLMRequest
 
 _YES_OR_NO = re.compile(r"\W*(yes|no)\b", re.I)
 
@@ -52,29 +51,6 @@ class VLMVerifier:
         except ModelError as error:
             return Verdict(False, f"{self._model.name} could not tell: {error}")
         return _verdict(text)
-
-
-class AnswerVerifier:
-    """The same question through a provider's own door.
-
-    Args:
-        vlm: For example Gemini.
-        embodiment: Named in the prompt.
-    """
-
-    def __init__(self, vlm: VLM, embodiment: Embodiment):
-        self.name = f"{vlm.model} looking at two images"
-        self._vlm, self._embodiment = vlm, embodiment
-
-    def verify(self, driving: Driving, before: Observation, after: Observation) -> Verdict:
-        """Yes only where the model says yes."""
-        turns = completed_dialogue(driving.instruction, driving.subtask, self._embodiment, None)
-        system, question = messages_of(turns, before, after)
-        request = VLMRequest(system.text, question.parts, max_output_tokens=2048)
-        try:
-            return _verdict(self._vlm.answer(request).text)
-        except ModelError as error:
-            return Verdict(False, f"{self._vlm.model} could not tell: {error}")
 
 
 class KinematicVerifier:

@@ -5,12 +5,11 @@ A trial is stored when it is done. The next start drives what is missing; one pr
 
 import hashlib
 import json
-import multiprocessing
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,9 @@ from vlm2vla.evaluation.config import SuiteConfig, names_of
 from vlm2vla.evaluation.lines import Lines
 from vlm2vla.evaluation.progress import Progress
 from vlm2vla.evaluation.suite import EXPERT, Job, SuiteReport, jobs_of, report_of, waiting
-from vlm2vla.rollout.drivers import EXPERTS, one_thread_each
+from vlm2vla.rollout.drivers import EXPERTS
 from vlm2vla.rollout.trials import drive_seeds
-from vlm2vla.rollout.workers import died, result_of
+from vlm2vla.rollout.workers import in_processes
 from vlm2vla.vlm.identity import identity
 from vlm2vla.vlm.registry import ModelRegistry
 from vlm2vla.workspace import Workspace
@@ -119,22 +118,8 @@ def _drive(
                 return
             yield from _drive_piece(config, piece, root)
         return
-    # Graphics and threads of this process do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=one_thread_each) as pool:
-        rest, running = iter(pieces), set[Future]()
-        try:
-            while True:
-                while len(running) < workers + 1 and not stopped.is_set() and (piece := next(rest, None)):
-                    running.add(pool.submit(_drive_piece, config, piece, root))
-                if not running:
-                    return
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in sorted(finished, key=died):
-                    yield from result_of(future)
-        finally:
-            for future in running:
-                future.cancel()
+    for rows in in_processes(partial(_drive_piece, config, root=root), pieces, workers, stopped.is_set):
+        yield from rows
 
 
 def _pieces(jobs: Sequence[Job]) -> Iterator[tuple[Job, ...]]:

@@ -17,7 +17,7 @@ from vlm2vla.embodiment import Embodiment
 from vlm2vla.errors import ActionParseError, InvalidEpisodeError
 from vlm2vla.language import MAX_ROWS, ActionForm, form, plan_of, verbalize_plan
 from vlm2vla.policy import ChunkReady, Driving
-from vlm2vla.robot import Observation
+from vlm2vla.robot import ActionResult, Observation
 from vlm2vla.rollout.events import (
     ActionAsked,
     ActionDone,
@@ -46,7 +46,8 @@ class Span(NamedTuple):
         driving: Subtask and plan.
         text: Action text.
         chunk: What it says; None before it is said.
-        rows: Rows that were carried out.
+        done: [7] each, the rows that were carried out: as the safety rules let them through, or as far as the robot
+            came with one that it did not bring to its end.
         edited: A person wrote the action text.
     """
 
@@ -55,22 +56,32 @@ class Span(NamedTuple):
     driving: Driving
     text: str
     chunk: ActionChunk | None = None
-    rows: int = 0
+    done: tuple[np.ndarray, ...] = ()
     edited: bool = False
 
     def said(self, action_form: ActionForm) -> str:
-        """The action text in that form: word for word where it is in that form and was carried out to its end.
+        """The action text in that form: word for word where it is in that form and says what was carried out.
 
-        Else what was carried out is said anew: labels must be true to the numbers.
+        Else that is said anew: labels must be true to the numbers, up to the rounding of the form.
         """
+        return self.text if self._true(action_form) else action_form.verbalize(ActionChunk(self._done))
+
+    def rows(self, action_form: ActionForm) -> np.ndarray:
+        """[H, 7] what was carried out; in the numbers of the text where that is true."""
+        return seven(action_form.parse(self.text).rows) if self._true(action_form) else self._done
+
+    @property
+    def _done(self) -> np.ndarray:
+        return np.array(self.done).reshape(-1, 7)
+
+    def _true(self, action_form: ActionForm) -> bool:
+        """Whether the form would say the same of the text and of what was carried out."""
         try:
-            rows = action_form.parse(self.text).rows
-            if len(rows) <= self.rows:
-                return self.text
+            said = action_form.parse(self.text)
         except ActionParseError:
-            rows = seven(self.chunk.rows) if self.chunk is not None else np.zeros((0, 7))
-            rows = rows if action_form.rotation else rows[:, [0, 1, 2, 6]]
-        return action_form.verbalize(ActionChunk(rows[: self.rows]))
+            return False
+        done = action_form.quantize(ActionChunk(self._done))
+        return np.array_equal(action_form.quantize(said).rows, done.rows)
 
 
 @dataclass
@@ -96,7 +107,7 @@ class Trace:
     spans: list[Span] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
     ended: Ended | None = None
-    _gripper: float | None = field(default=None, repr=False)
+    _asked: np.ndarray | None = field(default=None, repr=False)
     _acted: bool = field(default=False, repr=False)
     _seen: Observation | None = field(default=None, repr=False)
 
@@ -104,6 +115,11 @@ class Trace:
     def rotates(self) -> bool:
         """Chunks hold rotation: they have seven numbers a row."""
         return any(span.chunk is not None and span.chunk.rows.shape[1] == 7 for span in self.spans)
+
+    @property
+    def moved(self) -> bool:
+        """There is something to keep: more than one step. A row may be carried out and move nothing."""
+        return len(self.observations) > 1
 
     def sample(self, observation: Observation) -> None:
         """One more step, taken while the robot moves; only for a trace with a rate."""
@@ -133,7 +149,7 @@ class Trace:
     def _reach(self, observation: Observation) -> None:
         """The command of the step before a sample is the motion that was reached, with the gripper as it was told."""
         command = observation.ee - self.observations[-1].ee
-        command[6] = observation.ee[6] >= 0.5 if self._gripper is None else self._gripper
+        command[6] = observation.ee[6] >= 0.5 if self._asked is None else self._asked[6]
         self.commands.append(command)
 
     def episode(self) -> Episode:
@@ -143,7 +159,7 @@ class Trace:
             InvalidEpisodeError: Nothing moved, so there is nothing to record.
         """
         steps = len(self.observations)
-        if steps < 2:
+        if not self.moved:
             raise InvalidEpisodeError("nothing moved in this rollout: there is nothing to keep as an episode")
         states = np.array([observation.ee for observation in self.observations])
         times = [observation.time_s for observation in self.observations]
@@ -176,7 +192,7 @@ class Trace:
         for span in self.spans:
             if span.start < span.end:
                 last = groups[-1] if groups else None
-                if last and _same(last[-1], span) and sum(each.rows for each in last) + span.rows <= MAX_ROWS:
+                if last and _same(last[-1], span) and sum(len(each.done) for each in (*last, span)) <= MAX_ROWS:
                     last.append(span)
                 else:
                     groups.append([span])
@@ -192,10 +208,11 @@ class Trace:
         start, end, driving, text = group[0].start, group[-1].end, group[0].driving, group[0].said(action_form)
         plan, source = driving.plan, "policy"
         if len(group) > 1:
-            rows = np.vstack([action_form.parse(span.said(action_form)).rows for span in group])
-            text = action_form.verbalize(ActionChunk(rows))
+            rows = np.vstack([span.rows(action_form) for span in group])
+            chunk = action_form.quantize(ActionChunk(rows))
+            text = action_form.verbalize(chunk)
             before = float(self.commands[start - 1][6]) if start else None
-            phrases = plan_of(seven(rows), rotation=action_form.rotation, gripper_before=before, settle_s=0.0)
+            phrases = plan_of(seven(chunk.rows), rotation=action_form.rotation, gripper_before=before, settle_s=0.0)
             plan = verbalize_plan(phrases)
             source = "kinematic"
         return AnnotatedSubtask(
@@ -245,7 +262,7 @@ def note(event: Event, trace: Trace) -> None:
     elif isinstance(event, ChunkDecided) and event.chunk is not None and last:
         trace.spans[-1] = last._replace(text=event.chunk.text, chunk=event.chunk.chunk, edited=True)
     elif isinstance(event, ActionAsked) and event.decision.action is not None:
-        trace._gripper = float(event.decision.action[6])
+        trace._asked = event.decision.action
         if not trace.rate_hz:
             trace.commands.append(event.decision.action)
     elif isinstance(event, Observed):
@@ -253,11 +270,19 @@ def note(event: Event, trace: Trace) -> None:
     elif isinstance(event, ActionDone) and last:
         trace._acted = True
         end = _steps(trace) + (not trace.rate_hz)  # without a rate, the look that follows is the step after it
-        trace.spans[-1] = last._replace(end=end, rows=last.rows + 1)
+        trace.spans[-1] = last._replace(end=end, done=(*last.done, _carried_out(trace._asked, event.result)))
     elif isinstance(event, Ended):
         trace.close()
         trace.ended = event
     trace.log.append(_plain(event))
+
+
+def _carried_out(asked: np.ndarray | None, result: ActionResult) -> np.ndarray:
+    """[7] the row that was sent; where it did not come to its end, the motion that was measured, gripper as told."""
+    if asked is not None and result.outcome == "reached":
+        return asked
+    gripper = result.measured[6] >= 0.5 if asked is None else asked[6]
+    return np.append(result.measured[:6], float(gripper))
 
 
 def _same(one: Span, other: Span) -> bool:

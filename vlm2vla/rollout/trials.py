@@ -1,31 +1,27 @@
-"""Many rollouts in the simulator, in parallel processes, with the simulator's truth as the judge.
+"""Many rollouts in the simulator, in parallel processes, with the simulator's truth as the judge."""
 
-A trial that fails says something about the policy, one with an error about the machinery: they are counted apart, and
-errors are left out of the success rate.
-"""
-
+import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field, replace
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
-from statistics import median
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from vlm2vla.config import PolicyConfig, ToldConfig, TrialsConfig
+from vlm2vla.errors import ConfigError, EvaluationError, NotFoundError
 from vlm2vla.policy import ChunkReady, ParseFailed, PlanReady, Policy, SubtasksReady, Verifier, VLMPolicy
-from vlm2vla.rollout.drivers import EXPERTS, Drivers, one_thread_each
+from vlm2vla.rollout.drivers import EXPERTS, Drivers
 from vlm2vla.rollout.events import ActionDone, Event, PolicySaid
 from vlm2vla.rollout.expert import ACTION_FORM, TURNING_FORM, ExpertDriver
 from vlm2vla.rollout.keep import keep, write_trace
 from vlm2vla.rollout.loop import RolloutConfig, drive
-from vlm2vla.rollout.statistics import wilson
 from vlm2vla.rollout.told import REPLAY, TYPED, Told
 from vlm2vla.rollout.trace import Trace, record
+from vlm2vla.rollout.trial_report import Trial, TrialReport, report_of
 from vlm2vla.rollout.truth import Judge
-from vlm2vla.rollout.workers import result_of
+from vlm2vla.rollout.workers import in_processes
 from vlm2vla.vlm.registry import ModelRegistry
 from vlm2vla.workspace import Workspace
 
@@ -33,73 +29,13 @@ if TYPE_CHECKING:
     from vlm2vla.simulation import Scene, World
     from vlm2vla.simulation.tasks import Task
 
+log = logging.getLogger(__name__)
+
 MAX_CYCLES = 400
 # Milestones are looked for, and kept rollouts are sampled, this often (simulated seconds).
 LOOK_S = 0.2
-
-
-@dataclass(frozen=True)
-class Trial:
-    """How one rollout ended.
-
-    Attributes:
-        seed: Of scene, task and policy.
-        instruction: The task in words.
-        result: By the simulator's truth; "error" when robot or simulator broke.
-        partial: Share of the task's milestones, 0 to 1.
-        end: How the loop ended, and why.
-        actions: Rows that were carried out.
-        simulated_s, wall_s: How long it took, in the simulator and on the clock.
-        kept: Folder of the recorded rollout, "" when it was not kept.
-        words: How much was written: subtasks, plans, chunks, tries that did not parse; and of a model's first tries,
-            how many chunks, and how many that would not have parsed without help.
-        cycle_s: Seconds that writing took in each cycle, plan and chunk together.
-        verdicts: How many verdicts of the verifier were right, see `rollout.truth`; empty where the expert judges.
-    """
-
-    seed: int
-    instruction: str
-    result: Literal["success", "failure", "error"]
-    partial: float
-    end: str
-    actions: int
-    simulated_s: float
-    wall_s: float
-    kept: str = ""
-    words: Mapping[str, int] = field(default_factory=dict)
-    cycle_s: tuple[float, ...] = ()
-    verdicts: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class TrialReport:
-    """All trials together.
-
-    Attributes:
-        trials: Number of trials without an error.
-        success_rate: Share of them that succeeded; None when there is none.
-        interval: Wilson interval of that share, 95 %.
-        partial_credit: Mean share of milestones.
-        errors: One row per trial that broke.
-        real_time_factor: Simulated seconds per second of the clock, median over trials, camera frames included.
-        cycle_s: Median seconds that a model writes in one cycle; None where none did.
-        parse_rate: Share of chunks whose first try parses without help; None where no model wrote any.
-        rows: Every trial.
-    """
-
-    trials: int
-    success_rate: float | None
-    interval: tuple[float, float] | None
-    partial_credit: float | None
-    errors: tuple[dict[str, Any], ...]
-    real_time_factor: float | None
-    cycle_s: float | None
-    parse_rate: float | None
-    rows: tuple[Trial, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
+# At most so many trials are driven in a row by one process.
+_PIECE = 5
 
 
 def run_trials(
@@ -112,16 +48,28 @@ def run_trials(
 ) -> TrialReport:
     """Drive `config.trials` tasks with seeds from `config.seed` on.
 
+    What was done before Ctrl-C, or before a worker was killed, is reported, and `TrialReport.stopped` says so; nothing
+    of it is stored but the rollouts that are kept, each of them as soon as it is over.
+
     Raises:
         NotFoundError: No model or episode of that name.
         ConfigError: What was told is not what the policy needs.
+        EvaluationError: A worker was killed before anything was done.
+        KeyboardInterrupt: Before anything was done.
     """
     seeds = range(config.seed, config.seed + config.trials)
-    rows = sorted(
-        drive_seeds(config, seeds, workspace, progress, policy=policy, told=told), key=lambda trial: trial.seed
-    )
-    keep(workspace, [Path(trial.kept) for trial in rows if trial.kept])
-    return report_of(rows)
+    rows: list[Trial] = []
+    stopped = ""
+    try:
+        for trial in drive_seeds(config, seeds, workspace, progress, policy=policy, told=told):
+            rows.append(trial)
+            if trial.kept:
+                keep(workspace, [Path(trial.kept)])
+    except (KeyboardInterrupt, EvaluationError) as error:
+        if not rows:
+            raise
+        stopped = "stopped by Ctrl-C" if isinstance(error, KeyboardInterrupt) else str(error)
+    return replace(report_of(sorted(rows, key=lambda trial: trial.seed)), stopped=stopped)
 
 
 def drive_seeds(
@@ -162,15 +110,14 @@ def drive_seeds(
 
 
 def _in_parallel(work: "_Work", seeds: Sequence[int], workers: int) -> Iterator[Trial]:
-    import multiprocessing
+    """The same in processes, each of which drives a few seeds in a row in one world.
 
-    # Graphics and threads of this process do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=one_thread_each) as pool:
-        # Small pieces, so that progress is seen and no worker waits long for another.
-        waiting = [pool.submit(_drive_piece, work, tuple(seeds[at : at + 5])) for at in range(0, len(seeds), 5)]
-        for piece in as_completed(waiting):
-            yield from result_of(piece)
+    Few enough that every process gets its share, progress is seen, and no process waits long for another at the end.
+    """
+    each = max(1, min(_PIECE, len(seeds) // (2 * workers)))
+    pieces = [tuple(seeds[at : at + each]) for at in range(0, len(seeds), each)]
+    for trials in in_processes(partial(_drive_piece, work), pieces, workers):
+        yield from trials
 
 
 def _drive_piece(work: "_Work", seeds: tuple[int, ...]) -> list[Trial]:
@@ -187,7 +134,12 @@ class _Work:
     told: Told | None = None
 
     def drive(self, seeds: Sequence[int]) -> Iterator[Trial]:
-        """One trial per seed, in one world."""
+        """One trial per seed, in one world; one that breaks is an error of its own, and the next has a new world.
+
+        Raises:
+            NotFoundError: As in `drive_seeds`: no seed could be driven.
+            ConfigError: Likewise.
+        """
         from vlm2vla.simulation import World
         from vlm2vla.simulation.tasks import make_task
 
@@ -196,8 +148,16 @@ class _Work:
             for seed in seeds:
                 scene, task = make_task(self.config.task, seed, held_out=self.config.held_out)
                 world = world or World(scene, robot=self.config.robot, cameras=self._cameras)
-                world.reset(scene)
-                yield self._trial(world, scene, task, seed)
+                try:
+                    world.reset(scene)
+                    trial = self._trial(world, scene, task, seed)
+                except (NotFoundError, ConfigError):
+                    raise
+                except Exception as error:
+                    log.exception("the trial of seed %d broke", seed)
+                    world.close()
+                    world, trial = None, _broken(seed, task.instruction, error)
+                yield trial
         finally:
             if world is not None:
                 world.close()
@@ -237,7 +197,7 @@ class _Work:
         ended = trace.ended
         progress.update(world.state())
         verdict = progress.verdict(ended.reason if ended.end == "error" else "")
-        folder = Workspace.open(self.root).rollouts if self.config.keep and tally.actions else None
+        folder = Workspace.open(self.root).rollouts if self.config.keep and trace.moved else None
         first_tries = policy.written if isinstance(policy, VLMPolicy) else {}
         return Trial(
             seed=seed,
@@ -270,6 +230,11 @@ class _Work:
         return policy, drivers.verifier(self.config.verifier, self.config.policy, robot), self.config.max_cycles
 
 
+def _broken(seed: int, instruction: str, error: Exception) -> Trial:
+    """A trial that came to no end: the machinery broke around it."""
+    return Trial(seed, instruction, "error", 0.0, f"error: {type(error).__name__}: {error}", 0, 0.0, 0.0)
+
+
 @cache
 def _drivers(root: Path) -> Drivers:
     """The models of this process: loaded once, however many trials there are."""
@@ -300,25 +265,3 @@ class _Tally:
         elif isinstance(said, ChunkReady):
             self.words["chunks"] += 1
             self.cycle_s.append(round(self._plan_s + said.seconds, 3))
-
-
-def report_of(rows: Sequence[Trial]) -> TrialReport:
-    """All of them together."""
-    good = [trial for trial in rows if trial.result != "error"]
-    won = sum(trial.result == "success" for trial in good)
-    factors = sorted(trial.simulated_s / trial.wall_s for trial in good if trial.wall_s > 0)
-    cycles = [seconds for trial in good for seconds in trial.cycle_s]
-    chunks, unparsable = (
-        sum(trial.words.get(f"first_tries_{name}", 0) for trial in good) for name in ("chunks", "unparsable")
-    )
-    return TrialReport(
-        trials=len(good),
-        success_rate=won / len(good) if good else None,
-        interval=wilson(won, len(good)) if good else None,
-        partial_credit=sum(trial.partial for trial in good) / len(good) if good else None,
-        errors=tuple({"seed": trial.seed, "message": trial.end} for trial in rows if trial.result == "error"),
-        real_time_factor=round(factors[len(factors) // 2], 1) if factors else None,
-        cycle_s=round(median(cycles), 3) if cycles else None,
-        parse_rate=1 - unparsable / chunks if chunks else None,
-        rows=tuple(rows),
-    )
