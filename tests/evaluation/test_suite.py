@@ -140,7 +140,10 @@ def test_variants_differ_over_the_same_trials():
     rows = [*rows_of("lora", "++++++--" * 5), *rows_of("lora-s1", "++++----" * 5), *rows_of("full", "+-------" * 5)]
     gap = success_between(rows, ["lora", "lora-s1"], ["full"], (FAMILY,))
     assert gap.value == pytest.approx((6 / 8 + 4 / 8) / 2 - 1 / 8)
-    assert 0 < gap.low < gap.value < gap.high
+    assert gap.low < 0 < gap.value < gap.high  # two trainings that differ so much show little
+    rows += [*rows_of("lora-s2", "+++++---" * 5), *rows_of("lora-s3", "++++++--" * 5)]
+    assert success_between(rows, ["lora", "lora-s1", "lora-s2", "lora-s3"], ["full"], (FAMILY,)).low > 0
+    assert success_of(rows, ["lora", "lora-s1"], (FAMILY,))[0].high == 1.0  # a share is none above 1
     assert success_between(rows, ["lora"], ["full"], (FAMILY,)) == pair(rows, "lora", "full", (FAMILY,)).difference
     assert success_between(rows, ["lora", "lora-s1"], ["nobody"], (FAMILY,)) is None
 

@@ -297,6 +297,6 @@ def test_many_points_of_a_plane_are_numbered_and_named_below():
         marks = [(f"recipe {n}", *(Dot("", "", n / 20, None, None),) * 2) for n in range(count)]
         return plane(marks, title="", across="", up="")
 
-    assert ">recipe 5</text>" in drawn(6)
-    assert ">7  recipe 6</text>" in drawn(7)
-    assert ">7</text>" in drawn(7)
+    assert ">recipe 3</text>" in drawn(4)
+    assert ">5  recipe 4</text>" in drawn(5)
+    assert ">5</text>" in drawn(5)

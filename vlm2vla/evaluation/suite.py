@@ -234,7 +234,10 @@ def success_of(
     if not won.shape[1]:
         return None
     tables = [won[:, :, None], np.ones((1, won.shape[1], 1))]
-    return bootstrap_crossed(tables, lambda hits, count: hits / count), won.shape[1]
+    found = bootstrap_crossed(tables, lambda hits, count: hits / count)
+    if found.low is not None and found.high is not None:  # few seeds say little, but a share is none below 0
+        found = Interval(found.value, max(0.0, found.low), min(1.0, found.high))
+    return found, won.shape[1]
 
 
 def success_between(

@@ -77,10 +77,11 @@ def _key(made: Trained, without: Sequence[str] = ()) -> str:
 
 
 def nearest(recipe: Recipe, others: Sequence[Recipe]) -> tuple[Recipe, ...]:
-    """Of every other variant the recipe that succeeds most nearly as often; on the same labels first."""
+    """Of every other variant the recipe whose success is nearest; of several, one of many seeds and on equal labels."""
 
-    def far(each: Recipe) -> tuple[float, bool]:
-        return abs(each.success - recipe.success), each.made.recipe.get("labels") != recipe.made.recipe.get("labels")
+    def far(each: Recipe) -> tuple[float, int, bool]:
+        other_labels = each.made.recipe.get("labels") != recipe.made.recipe.get("labels")
+        return abs(each.success - recipe.success), -len(each.result.models), other_labels
 
     rest = (name for name in VARIANTS if name != recipe.made.variant)
     of_each = ([each for each in others if each.made.variant == name] for name in rest)

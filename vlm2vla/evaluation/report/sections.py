@@ -109,6 +109,7 @@ def vqa_section(
         more = ("Holm over models", "Holm over sets", "85 % kept", "runs")
         blocks.append(Table((*head, *more), kept, f"Retention against {base}; images resampled."))
     title = f"VQA: {value['set']}" + (" (circular)" if value["circular"] else "")
+    title += f", {len(value['scores'])} models, {value['made_at'][:16].replace('T', ' ')}"
     return Section(title, (*blocks, *_parts(stored, run, brief)))
 
 

@@ -8,7 +8,7 @@ from html import escape
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
 _INK, _GRID = "#222222", "#dddddd"
 _WIDTH, _LABEL, _RIGHT, _ROW = 760, 210, 90, 22
-_DIRECT = 6
+_DIRECT = 4
 """So many points of a plane are named where they are; more would cover each other's names."""
 
 
