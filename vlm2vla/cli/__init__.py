@@ -16,21 +16,31 @@ from dataclasses import replace
 
 import tyro
 
-from vlm2vla.cli import evaluate, labels, models, pretraining, robots, serving, training
+from vlm2vla.cli import robots
 from vlm2vla.cli.console import Done, say
 from vlm2vla.errors import VLM2VLAError
 
 Commands = Mapping[str, "Callable[..., Done] | Commands"]
-COMMANDS: Commands = {
-    **labels.COMMANDS,
-    **robots.COMMANDS,
-    **pretraining.COMMANDS,
-    **training.COMMANDS,
-    **serving.COMMANDS,
-    "models": models.COMMANDS,
-    "evaluate": evaluate.COMMANDS,
-}
-"""Commands by name; a table of further commands in place of one is a group ("evaluate vqa")."""
+
+
+def commands_for(name: str) -> Commands:
+    """Commands by name; a table of further commands in place of one is a group ("evaluate vqa").
+
+    A robot's own computer has what `robots` needs and little else, so for those commands nothing else is loaded.
+    """
+    if name in robots.COMMANDS:
+        return robots.COMMANDS
+    from vlm2vla.cli import evaluate, labels, models, pretraining, serving, training
+
+    return {
+        **labels.COMMANDS,
+        **robots.COMMANDS,
+        **pretraining.COMMANDS,
+        **training.COMMANDS,
+        **serving.COMMANDS,
+        "models": models.COMMANDS,
+        "evaluate": evaluate.COMMANDS,
+    }
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -39,7 +49,8 @@ def main(argv: list[str] | None = None) -> None:
     as_json = "--json" in arguments
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        done = _run(COMMANDS, arguments, "vlm2vla", "Actions as language, from episodes to a policy.")
+        commands = commands_for(arguments[0] if arguments else "")
+        done = _run(commands, arguments, "vlm2vla", "Actions as language, from episodes to a policy.")
     except VLM2VLAError as error:
         say(f"{type(error).__name__}: {error}")
         done = _failed(type(error).__name__, str(error), 1)
