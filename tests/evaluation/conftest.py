@@ -44,8 +44,11 @@ def jpeg():
 
 @pytest.fixture
 def colours(tmp_path):
+    return write_colours(tmp_path / "colours")
+
+
+def write_colours(folder):
     """A folder set: 40 questions about 20 images, options in words, two skills."""
-    folder = tmp_path / "colours"
     (folder / "images").mkdir(parents=True)
     rng, rows = random.Random(0), []
     for number in range(20):

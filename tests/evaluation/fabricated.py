@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from pathlib import Path
 
 from vlm2vla.evaluation.suite import SUITES
@@ -16,6 +17,14 @@ USUAL = {
     "plans": "written",
 }
 INTERVAL = {"value": 0.8, "low": 0.7, "high": 0.9}
+
+
+def copied(made: Path, root: Path) -> Path:
+    """Results that were made once, with their set, in folders of one test: beside a set of its own."""
+    shutil.copytree(made / "evaluations", root / "evaluations")
+    for path in (root / "evaluations").rglob("*.json"):
+        path.write_text(path.read_text().replace(str(made), str(root)))
+    return root / "evaluations"
 
 
 def drive(root: Path, folder: str, settings: dict, shares: dict[str, float], trials: int = 40, weights: str = "f"):

@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.evaluation.fabricated import USUAL, drive, knows, open_loop
+from tests.evaluation.conftest import Answering, write_colours
+from tests.evaluation.fabricated import USUAL, copied, drive, knows, open_loop
 from vlm2vla.errors import EvaluationError
 from vlm2vla.evaluation import load_set
 from vlm2vla.evaluation.config import ReportConfig, VqaConfig
@@ -27,16 +28,21 @@ from vlm2vla.evaluation.suite import SUITES
 from vlm2vla.evaluation.vqa import Contestant, evaluate
 
 
-@pytest.fixture
-def results(colours, answering, tmp_path):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
     """Stored results of a base, two fine-tuned models, a suite and an ablation."""
-    root = tmp_path / "evaluations"
-    vqa = load_set(str(colours))
-    who = [knows(answering, vqa, *each) for each in (("base", 1.0), ("lora", 0.98), ("full", 0.3))]
+    folder = tmp_path_factory.mktemp("made")
+    root, vqa = folder / "evaluations", load_set(str(write_colours(folder / "colours")))
+    who = [knows(Answering, vqa, *each) for each in (("base", 1.0), ("lora", 0.98), ("full", 0.3))]
     evaluate(vqa, who, root / "vqa", VqaConfig())
     drive(root, "paper-1", USUAL, {"expert": 1.0, "lora": 0.7, "lora-tokens": 0.3})
     drive(root, "paper-2", USUAL | {"plans": "none"}, {"lora": 0.65}, trials=10)
-    return root
+    return folder
+
+
+@pytest.fixture
+def results(made, colours, tmp_path):
+    return copied(made, tmp_path)
 
 
 def test_the_page_says_what_was_found(results, tmp_path):

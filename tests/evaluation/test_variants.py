@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.evaluation.fabricated import USUAL, drive, knows, open_loop, train
+from tests.evaluation.conftest import Answering, write_colours
+from tests.evaluation.fabricated import USUAL, copied, drive, knows, open_loop, train
 from vlm2vla.evaluation import load_set
 from vlm2vla.evaluation.config import ReportConfig, VqaConfig
 from vlm2vla.evaluation.report import make_report, note_runs
@@ -27,12 +28,13 @@ WEIGHTS = {**SEEDS, "full": "f000", "full-slow": "f001"}
 SHARES = {"lora": 0.95, "lora-s1": 0.75, "lora-s2": 0.85, "full": 0.4, "full-slow": 0.9}
 
 
-@pytest.fixture
-def results(colours, answering, tmp_path):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
     """Three seeds of lora, one full fine-tuning that drives better, and a slower one that drives as well as lora."""
-    root, vqa = tmp_path / "evaluations", load_set(str(colours))
-    who = [knows(answering, vqa, name, SHARES[name], weights) for name, weights in WEIGHTS.items()]
-    base = knows(answering, vqa, "base", 1.0, "ba5e")
+    folder = tmp_path_factory.mktemp("made")
+    root, vqa = folder / "evaluations", load_set(str(write_colours(folder / "colours")))
+    who = [knows(Answering, vqa, name, SHARES[name], weights) for name, weights in WEIGHTS.items()]
+    base = knows(Answering, vqa, "base", 1.0, "ba5e")
     evaluate(vqa, [base, *who[:4]], root / "vqa", VqaConfig())
     evaluate(vqa, [base, who[4]], root / "vqa", VqaConfig())  # asked later, and alone
     for name, success in (("lora", 0.5), ("lora-s1", 0.6), ("full", 0.95), ("full-slow", 0.55)):
@@ -42,7 +44,12 @@ def results(colours, answering, tmp_path):
     train(root, "lora-s2", "10a2", seed=2, learning_rate=1e-3)
     train(root, "run-7", "f000", variant="full", learning_rate=1e-3)
     train(root, "run-8", "f001", variant="full", learning_rate=1e-4, held_out=0.123)
-    return root
+    return folder
+
+
+@pytest.fixture
+def results(made, colours, tmp_path):
+    return copied(made, tmp_path)
 
 
 def section(text: str, title: str) -> str:
