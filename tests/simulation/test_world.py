@@ -148,6 +148,20 @@ def test_nothing_drives_while_the_scene_changes(world):
     assert set(calls) == {"refused"}
 
 
+def test_physics_that_come_apart_are_an_error_until_the_scene_begins_again(world, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    world.reset(make_scene(1))
+    at = world.robot.observe().ee
+    world._engine.data.qvel[:] = np.nan
+    for _ in range(2):
+        with pytest.raises(RobotError, match="came apart"):
+            world.wait(0.1)
+    assert np.array_equal(world.robot.observe().ee, at)  # where it was last seen, not where MuJoCo would begin
+    world.reset(make_scene(1))
+    world.wait(0.1)
+    assert list(tmp_path.iterdir()) == []  # no log of MuJoCo's where the command was started
+
+
 def test_subscribers_are_served_at_their_rate_in_simulated_time(world):
     times = []
     end = world.subscribe(0.2, lambda: times.append(world.state().time_s))

@@ -3,6 +3,7 @@
 Knows joints and forces, no tasks and no actions. One thread steps; snapshots and the clock may be read from any.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -11,12 +12,15 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
+from vlm2vla.errors import RobotError
 from vlm2vla.simulation.builds import RE1, Build
 from vlm2vla.simulation.frames import Pose, to_world, yaw_to_world
 from vlm2vla.simulation.model import Handles
 from vlm2vla.simulation.robot_body import ACTUATORS, ARM_JOINTS, FINGER_CLOSED, FINGER_OPEN, FINGERS
 from vlm2vla.simulation.scenes import Scene
 from vlm2vla.simulation.staging import Staged, rest_height
+
+log = logging.getLogger(__name__)
 
 JOINTS = ("base", "lift", "arm", "wrist_yaw", "gripper")
 """Joints that an action moves, in the order of every reference row."""
@@ -33,6 +37,7 @@ _SETTLE_S = 0.4
 # A robot whose joints are all slower than this, m/s and rad/s, stands still.
 _STILL = 0.006
 _HEAD_PAN, _HEAD_TILT = -1.57, -0.78
+_APART = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +67,9 @@ class Engine:
     """
 
     def __init__(self, model: mujoco.MjModel, places: Handles, build: Build = RE1):
+        # Left to itself MuJoCo writes warnings into the current folder, and begins anew where numbers leave all bounds.
+        mujoco.set_mju_user_warning(log.warning)
+        model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
         self.model, self.places, self.build = model, places, build
         self.data = mujoco.MjData(model)
         self.period_s = float(model.opt.timestep)
@@ -127,7 +135,11 @@ class Engine:
         self.data.ctrl[self.places.actuators["head_tilt"]] = _HEAD_TILT
 
     def follow(self, positions: np.ndarray, velocities: np.ndarray) -> None:
-        """Step once per row of joint references [N, 5] (see `JOINTS`), N at most one batch."""
+        """Step once per row of joint references [N, 5] (see `JOINTS`), N at most one batch.
+
+        Raises:
+            RobotError: The physics came apart; nothing more moves before the scene is begun again.
+        """
         began = time.perf_counter()
         data, forces = self.data, self.forces
         rows = positions + velocities * self._lead
@@ -139,6 +151,8 @@ class Engine:
             # Internal forces of the coupled segments cancel in their mean.
             now = np.array([base, lift, push[self.places.arm_dofs].mean(), yaw])
             forces += _SMOOTHING * (now - forces)
+        if any(data.warning[kind].number for kind in _APART):
+            raise RobotError("the simulated physics came apart (its numbers left all bounds); begin the scene again")
         self.reference = positions[-1].copy()
         self._publish()
         self._serve()
