@@ -2,11 +2,15 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from vlm2vla.training.config import PRESETS, Mixture
+from vlm2vla.training.job import Job
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
@@ -70,3 +74,24 @@ def row(name, kind, level, images, prompt, answer, about):
 @pytest.fixture(scope="session")
 def rows_folder(tmp_path_factory) -> Path:
     return write_rows(tmp_path_factory.mktemp("rows") / "set")
+
+
+RECIPE = replace(
+    PRESETS["embedded"],
+    steps=4,
+    batch=4,
+    per_device=4,
+    warmup=0.0,
+    save_every=2,
+    eval_every=2,
+    mixture=Mixture(held_out=0.2, completed=0.5),
+)
+
+
+@pytest.fixture
+def job(tiny_folder, rows_folder):
+    def make(variant="lora", **changes):
+        recipe = changes.pop("recipe", RECIPE)
+        return Job(recipe, variant, str(tiny_folder / "base"), (rows_folder,), **changes)
+
+    return make

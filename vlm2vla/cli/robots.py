@@ -53,6 +53,7 @@ def rollout(
     Besides the expert and models, --policy can be replay (of an episode, --episode ID) or typed (action
     language, --say "move forward 4 cm; close the gripper" or --say-file FILE); these do not look.
     """
+    from vlm2vla.rollout.trial_report import BY_HAND
     from vlm2vla.rollout.trials import run_trials
 
     with bar("rollout", common, "trial") as progress:
@@ -61,7 +62,7 @@ def rollout(
         say(f"seed {error['seed']}: {error['message']}")
     if report.stopped:
         say(f"{report.stopped}: {len(report.rows)} of {config.trials} trials are done; only this report holds them")
-    status = 130 if "Ctrl-C" in report.stopped else int(bool(report.stopped))
+    status = {"": 0, BY_HAND: 130}.get(report.stopped, 1)
     if report.interval is None:
         return Done(report.to_json(), status or 1)
     low, high = report.interval

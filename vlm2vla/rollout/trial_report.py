@@ -11,6 +11,9 @@ from typing import Any, Literal
 
 from vlm2vla.evaluation.statistics import wilson
 
+BY_HAND = "stopped by Ctrl-C"
+"""What `TrialReport.stopped` says where a person ended it."""
+
 
 @dataclass(frozen=True)
 class Trial:

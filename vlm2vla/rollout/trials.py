@@ -19,7 +19,7 @@ from vlm2vla.rollout.keep import keep, write_trace
 from vlm2vla.rollout.loop import RolloutConfig, drive
 from vlm2vla.rollout.told import REPLAY, TYPED, Told
 from vlm2vla.rollout.trace import Trace, record
-from vlm2vla.rollout.trial_report import Trial, TrialReport, report_of
+from vlm2vla.rollout.trial_report import BY_HAND, Trial, TrialReport, report_of
 from vlm2vla.rollout.truth import Judge
 from vlm2vla.rollout.workers import in_processes
 from vlm2vla.vlm.registry import ModelRegistry
@@ -68,7 +68,7 @@ def run_trials(
     except (KeyboardInterrupt, EvaluationError) as error:
         if not rows:
             raise
-        stopped = "stopped by Ctrl-C" if isinstance(error, KeyboardInterrupt) else str(error)
+        stopped = BY_HAND if isinstance(error, KeyboardInterrupt) else str(error)
     return replace(report_of(sorted(rows, key=lambda trial: trial.seed)), stopped=stopped)
 
 
