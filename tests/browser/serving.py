@@ -88,11 +88,14 @@ def ask(studio: Studio, path: str, body: dict | None = None) -> dict:
 
 
 def open_simulator(studio: Studio, task: str = "pick-up", seed: int = 1) -> None:
-    """Open the simulated robot and leave it to whoever comes next."""
+    """Open the simulated robot, anew where one is open, and leave it to whoever comes next."""
+    ask(studio, "/drive/lease", {"take": True})
     answer = ask(studio, "/drive/open", {"robot": "simulated", "task": task, "seed": seed})
+    if "error" in answer:
+        raise RuntimeError(f"the simulator did not open: {answer}")
     deadline = time.monotonic() + OPEN_S
-    while ask(studio, "/drive/state")["robot"] is None:
-        if "error" in answer or time.monotonic() > deadline:
-            raise RuntimeError(f"the simulator did not open: {answer}")
+    while (state := ask(studio, "/drive/state"))["opening"] or state["robot"] is None:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the simulator did not open: {state}")
         time.sleep(0.2)
     ask(studio, "/drive/leave", {})
