@@ -1,6 +1,7 @@
 """The commands as a user runs them: real processes, real Bridge episodes, one JSON object at the end."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -76,8 +77,10 @@ def test_wrong_arguments_end_with_status_two():
     assert "import" in done.stdout + done.stderr
 
 
-def test_a_reader_that_has_enough_is_no_error():
-    command = [sys.executable, "-m", "vlm2vla", "--help"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+@pytest.mark.parametrize("arguments", [["--help"], ["runs", "list", "--json"]])
+def test_a_reader_that_has_enough_is_no_error(arguments, tmp_path):
+    command = [sys.executable, "-m", "vlm2vla", *arguments]
+    home = os.environ | {"VLM2VLA_HOME": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=home) as process:
         process.stdout.close()
         assert process.stderr.read() == ""

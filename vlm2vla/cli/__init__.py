@@ -60,12 +60,20 @@ def main(argv: list[str] | None = None) -> None:
     except SystemExit as error:  # --help, or arguments that tyro has explained already
         done = _failed("UsageError", "wrong arguments; standard error says which", 2)
         as_json, done = as_json and error.code == 2, replace(done, status=int(error.code or 0))
-    except BrokenPipeError:  # whoever read the output has enough of it, as `| head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at the end
+    except BrokenPipeError:
+        _no_more_output()
         as_json, done = False, Done({}, 1)
-    if as_json:
-        print(json.dumps(done.report, ensure_ascii=False), flush=True)
+    try:
+        if as_json:
+            print(json.dumps(done.report, ensure_ascii=False), flush=True)
+    except BrokenPipeError:
+        _no_more_output()
     sys.exit(done.status)
+
+
+def _no_more_output() -> None:
+    """Whoever read the output has enough of it, as `| head` has; without this Python complains when it flushes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(commands: Commands, arguments: list[str], program: str, description: str) -> Done:
