@@ -98,15 +98,16 @@ def test_files_stay_small(path):
 
 def test_importing_the_library_is_quick_and_loads_nothing_heavy():
     code = (
-        # Processor time: a busy machine makes nothing heavier.
-        "import sys, time; start = time.process_time(); import vlm2vla, vlm2vla.types, vlm2vla.config;"
-        "took = time.process_time() - start;"
+        # Processor time, in that of numpy, which it needs: neither a busy nor a slow machine makes anything heavier.
+        "import sys, time; start = time.process_time(); import numpy; unit = time.process_time() - start;"
+        "start = time.process_time(); import vlm2vla, vlm2vla.types, vlm2vla.config;"
+        "took = (time.process_time() - start) / unit;"
         "heavy = {'torch', 'transformers', 'gradio', 'pandas', 'sqlmodel', 'google.genai', 'av'} & set(sys.modules);"
         "print(took, *heavy)"
     )
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)]
     assert {tuple(run.stdout.split()[1:]) for run in runs} == {()}
-    assert min(float(run.stdout.split()[0]) for run in runs) < 0.3
+    assert min(float(run.stdout.split()[0]) for run in runs) < 1
 
 
 def test_the_tree_in_the_readme_is_the_tree_on_disk():

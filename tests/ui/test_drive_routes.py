@@ -149,16 +149,16 @@ class Others:
     """How many processors all other processes took of this computer: what this one does itself excuses nothing."""
 
     def __enter__(self) -> "Others":
-        self._began, self.processors = (time.monotonic(), *self._used()), 0.0
+        self._began, self.processors = (time.monotonic(), *self.used()), 0.0
         return self
 
     def __exit__(self, *_) -> None:
         at, everybody, mine = self._began
-        now_everybody, now_mine = self._used()
+        now_everybody, now_mine = self.used()
         self.processors = (now_everybody - everybody - (now_mine - mine)) / (time.monotonic() - at)
 
     @staticmethod
-    def _used() -> tuple[float, float]:
+    def used() -> tuple[float, float]:
         """Processor seconds of the whole computer, and of this process; nothing is known where there is no /proc."""
         stat, mine = Path("/proc/stat"), time.process_time()
         if not stat.is_file():
@@ -167,21 +167,24 @@ class Others:
         return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK"), mine
 
 
-def test_what_this_process_does_is_no_excuse_for_it():
-    with Others() as resting:
-        time.sleep(0.5)
-    with Others() as busy:
-        until_s = time.monotonic() + 0.5
-        while time.monotonic() < until_s:
-            pass
-    assert busy.processors < resting.processors + 0.5  # it took one itself
+def test_what_this_process_does_is_no_excuse_for_it(monkeypatch):
+    everybody, mine = Others.used()
+    while Others.used()[1] < mine + 0.5:
+        pass
+    now_everybody, now_mine = Others.used()
+    assert now_everybody - everybody > now_mine - mine - 0.1  # what this one took is among what all took
+    used = iter([(100.0, 10.0), (103.0, 12.0)])  # of three seconds two were ours
+    monkeypatch.setattr(Others, "used", staticmethod(lambda: next(used)))
+    with Others() as others:
+        time.sleep(0.1)
+    assert 0 < others.processors <= 1 / 0.1
 
 
 def test_stop_is_confirmed_within_200_ms_while_every_worker_is_busy(workspace, capsys):
     pytest.importorskip("mujoco")
     from ui.server import create_app
 
-    review, took, moving = Blocking(), [], 0
+    review, quiet, busy, moving = Blocking(), [], [], 0
     service = DriveService(
         workspace,
         policies=POLICIES,
@@ -189,30 +192,32 @@ def test_stop_is_confirmed_within_200_ms_while_every_worker_is_busy(workspace, c
         open_robot=lambda wish, *_: open_simulated(wish["task"], wish["seed"], image_px=64),
     )
     app = create_app(workspace, StudioConfig(), review, service)
-    with served(app) as url, busy_workers(url, review), Others() as others:
+    with served(app) as url, busy_workers(url, review):
         page = Page(url)
         page.open("simulated", task="pick-up", seed=1)
         for _ in range(TRIES):
-            assert "run" in page.do("start", policy="long", instruction="up", mode="auto")["ok"]
-            until(lambda: service.connected.robot.status().moving)
-            moving += service.connected.robot.status().moving
-            lines, ms = page.stop()
-            took.append(ms)
+            with Others() as others:
+                assert "run" in page.do("start", policy="long", instruction="up", mode="auto")["ok"]
+                until(lambda: service.connected.robot.status().moving)
+                moving += service.connected.robot.status().moving
+                lines, ms = page.stop()
+            (busy if others.processors > 0.25 * (os.cpu_count() or 1) else quiet).append(ms)
             assert [line["state"] for line in lines] == ["sent", "confirmed"]
             assert not service.connected.robot.status().moving
             until(lambda: service.run.over)
             if service.connected.robot.glance().ee[2] > 0.95:
                 service.connected.stage.world.reset(service.connected.stage.scene)
     service.close()
+    took = quiet + busy
     p50, p99 = np.percentile(took, [50, 99])
     capsys.readouterr()
     with capsys.disabled():
         sys.stdout.write(f"STOP: median {p50:.0f} ms, p99 {p99:.0f} ms, worst {max(took):.0f} ms of {TRIES} tries; ")
-        sys.stdout.write(f"other processes took {others.processors:.1f} of {os.cpu_count()} processors\n")
+        sys.stdout.write(f"other processes took more than a quarter of this computer in {len(busy)} of them\n")
     assert moving > TRIES * 0.9
-    if p99 > 200 and others.processors > 0.25 * (os.cpu_count() or 1):
-        pytest.skip(f"this computer is busy: other processes took {others.processors:.1f} processors")
-    assert p99 <= 200
+    if p99 > 200 and len(quiet) < TRIES / 2:
+        pytest.skip(f"this computer is busy: other processes took more than a quarter of it in {len(busy)} tries")
+    assert p99 <= 200 or np.percentile(quiet, 99) <= 200
 
 
 def test_stop_needs_no_lease_no_body_and_no_json(url, service, robot):

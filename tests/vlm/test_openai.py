@@ -144,12 +144,13 @@ def test_a_server_that_hangs_is_given_up_and_a_stop_is_heard_meanwhile(server):
     with pytest.raises(ModelUnavailableError):
         list(chat(server, timeout_s=0.5).stream(ASK, Sampling()))
     stopped, seen = threading.Event(), []
-    threading.Timer(0.5, stopped.set).start()
     started = time.monotonic()
     for token in chat(server, timeout_s=60).stream(ASK, Sampling(), stopped=stopped):
         seen.append(token)
+        if len(seen) == 2:
+            threading.Timer(0.2, stopped.set).start()
     assert text(seen) == "It is "
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 50
 
 
 def test_the_key_of_openai_goes_nowhere_else(server, monkeypatch):
@@ -195,16 +196,20 @@ def test_gemini_is_asked_with_the_same_sampling_where_it_takes_it_and_the_log_sa
 
 
 def test_a_stop_is_heard_while_gemini_is_silent_and_a_stopped_question_is_not_paid_for(gemini_server):
-    gemini_server.latency_s = 5.0
+    gemini_server.latency_s = 60.0
     model = open_remote(ModelEntry("gemini", "gemini", model="gemini-3.8-flash"))
     stopped = threading.Event()
-    threading.Timer(0.3, stopped.set).start()
-    started = time.monotonic()
+
+    def press():
+        while not gemini_server.under_way:
+            time.sleep(0.01)
+        stopped.set()
+
+    threading.Thread(target=press, daemon=True).start()
     assert list(model.stream(ASK, Sampling(), stopped=stopped)) == []
-    assert time.monotonic() - started < 4
-    asked = gemini_server.most_under_way
+    assert gemini_server.under_way == 1  # it is silent still
     assert list(model.stream(ASK, Sampling(), stopped=stopped)) == []
-    assert gemini_server.under_way <= asked == 1
+    assert gemini_server.most_under_way == 1
 
 
 def test_what_fails_while_a_stop_is_listened_for_fails_as_without():
