@@ -15,7 +15,12 @@ import pytest
 from vlm2vla.robot.link import LinkRobot, RobotLinkConfig, RobotServerConfig
 from vlm2vla.robot.scripted import ScriptedRobot
 
-AS_SHIPPED = {"stop_after_s": RobotServerConfig.stop_after_s}
+AS_SHIPPED = {
+    "stop_after_s": RobotServerConfig.stop_after_s,
+    "runstop_after_s": RobotServerConfig.runstop_after_s,
+    "max_age_s": RobotServerConfig.max_age_s,
+}
+TRIES = 3
 FAR = np.array([0.05, 0, 0, 0, 0, 0, 1.0])
 
 DRIVER = """
@@ -70,17 +75,20 @@ def process():
 
 @pytest.fixture
 def driven_from_another_process(serving, keys, process):
-    """`start(robot)` serves a robot and lets another process move it; returns both, in mid-motion."""
+    """`start()` serves a robot and lets another process move it; returns both, in mid-motion."""
 
-    def start(robot=None):
-        served = serving(robot, **AS_SHIPPED)
-        server = served.server
-        client = process(DRIVER, keys.anna.secret, keys.robot.public, server.port, server.heartbeat_port)
-        assert client.stdout.readline() == "driving\n"
-        while not served.robot.status().moving:
-            time.sleep(0.001)
-        time.sleep(0.1)
-        return SimpleNamespace(**vars(served), client=client)
+    def start():
+        for _ in range(TRIES):  # a computer that holds the client up for too long has it lose control before it moves
+            served = serving(**AS_SHIPPED)
+            server = served.server
+            client = process(DRIVER, keys.anna.secret, keys.robot.public, server.port, server.heartbeat_port)
+            assert client.stdout.readline() == "driving\n"
+            while not served.robot.status().moving and client.poll() is None:
+                time.sleep(0.001)
+            time.sleep(0.1)
+            if served.robot.status().moving:
+                return SimpleNamespace(**vars(served), client=client)
+        pytest.fail(f"the client lost control before it moved, {TRIES} times")
 
     return start
 
@@ -90,17 +98,17 @@ def times_after(start, events):
 
 
 @pytest.mark.parametrize("way", ["killed", pytest.param("frozen", marks=pytest.mark.slow)])
-def test_a_client_that_dies_in_mid_motion_stops_the_robot(driven_from_another_process, until, measured, way):
+def test_a_client_that_dies_in_mid_motion_stops_the_robot(driven_from_another_process, until, measured, late, way):
     driven = driven_from_another_process()
     cut = time.monotonic()
     driven.client.send_signal(signal.SIGKILL if way == "killed" else signal.SIGSTOP)
-    assert until(lambda: len(driven.events) >= 2, 4)
+    assert until(lambda: len(driven.events) >= 2)
     took = times_after(cut, driven.events)
     measured(
         f"client {way}: soft stop after {took['stop'] * 1000:.0f} ms, run-stop after {took['runstop'] * 1000:.0f} ms"
     )
-    assert took["stop"] <= 0.5
-    assert took["runstop"] <= 2.0
+    assert took["stop"] <= 0.5 + 2 * late.worst_s
+    assert took["runstop"] <= 2.0 + 2 * late.worst_s
     assert not driven.robot.status().moving
     assert driven.robot.observe().ee[0] < 0.5 + 0.02
     if way == "frozen":
@@ -111,7 +119,7 @@ def test_a_client_that_dies_in_mid_motion_stops_the_robot(driven_from_another_pr
 
 @pytest.mark.slow
 def test_a_client_that_dies_between_motions_ends_in_a_run_stop_too(serving, keys, process, until):
-    served = serving(ScriptedRobot(images={}))
+    served = serving(ScriptedRobot(images={}), **AS_SHIPPED)
     client = process(
         DRIVER + "    import time; time.sleep(60)",
         keys.anna.secret,
@@ -122,13 +130,13 @@ def test_a_client_that_dies_between_motions_ends_in_a_run_stop_too(serving, keys
     assert client.stdout.readline() == "driving\n"
     assert "reached" in client.stdout.readline()
     client.kill()
-    assert until(lambda: served.server.body.status().runstop, 3)
+    assert until(lambda: served.server.body.status().runstop)
 
 
 def test_after_a_run_stop_nothing_moves_until_it_is_released_at_the_robot(driven_from_another_process, link, until):
     driven = driven_from_another_process()
     driven.client.kill()
-    assert until(lambda: driven.server.body.status().runstop, 3)
+    assert until(lambda: driven.server.body.status().runstop)
     robot = link(driven, "ben")
     assert not robot.in_control
     assert robot.act(FAR).outcome == "refused"
@@ -159,18 +167,18 @@ def test_the_button_at_the_robot_ends_control_so_that_its_release_moves_nothing(
     assert robot.act(FAR).outcome == "reached"
 
 
-def test_a_robot_that_is_deaf_to_stops_is_run_stopped_at_once(driven_from_another_process, until):
+def test_a_robot_that_is_deaf_to_stops_is_run_stopped_at_once(driven_from_another_process, until, late):
     driven = driven_from_another_process()
     driven.robot.fail(deaf=True)
     cut = time.monotonic()
     driven.client.kill()
-    assert until(lambda: driven.events, 3)
+    assert until(lambda: driven.events)
     took = times_after(cut, driven.events)
-    assert took["runstop"] <= 0.6
+    assert took["runstop"] <= 0.6 + 2 * late.worst_s
     assert until(lambda: not driven.robot.status().moving)
 
 
-def test_a_stop_that_hangs_is_followed_by_a_run_stop(serving, link):
+def test_a_stop_that_hangs_is_followed_by_a_run_stop(serving, link, late):
     class Mute(ScriptedRobot):
         def stop(self):
             time.sleep(3)
@@ -184,7 +192,7 @@ def test_a_stop_that_hangs_is_followed_by_a_run_stop(serving, link):
         time.sleep(0.005)
     start = time.monotonic()
     assert not robot.stop()
-    assert time.monotonic() - start < 0.6
+    assert time.monotonic() - start < 0.6 + 2 * late.worst_s
     driving.join()
     assert served.robot.status().runstop
 
@@ -208,7 +216,7 @@ def test_an_emergency_call_that_fails_or_hangs_is_made_again(serving, link, unti
         time.sleep(0.005)
     served.robot.fail(deaf=True)
     assert not robot.stop()
-    assert until(lambda: served.robot.status().runstop, 3)
+    assert until(lambda: served.robot.status().runstop)
     driving.join()
     assert len(calls) == 3
 
@@ -220,8 +228,7 @@ def test_an_action_that_never_ends_is_stopped_and_then_run_stopped(serving, link
     robot = link(served)
     result = robot.act(FAR, timeout_s=0.2)
     assert result.outcome in ("fault", "runstop")
-    assert until(lambda: served.server.body.status().runstop, 3)
-    assert robot.stop() in (True, False)
+    assert until(lambda: served.server.body.status().runstop)
 
 
 def test_a_robot_that_stops_telling_how_it_is_is_not_ready(serving, link, until):
@@ -248,7 +255,7 @@ def linked(server, keys, **settings):
     )
 
 
-def test_a_server_that_is_killed_in_mid_motion_is_a_fault_here(process, keys, until, measured):
+def test_a_server_that_is_killed_in_mid_motion_is_a_fault_here(process, keys, until, measured, late):
     server = process(SERVER, keys.robot.secret, keys.allow)
     robot = linked(server, keys)
     results = []
@@ -257,11 +264,12 @@ def test_a_server_that_is_killed_in_mid_motion_is_a_fault_here(process, keys, un
     assert until(lambda: robot.status().moving)
     cut = time.monotonic()
     server.kill()
-    driving.join(3)
-    measured(f"server killed: known here after {(time.monotonic() - cut) * 1000:.0f} ms")
+    driving.join(10)
+    took = time.monotonic() - cut
+    measured(f"server killed: known here after {took * 1000:.0f} ms")
     assert results[0].outcome == "fault"
     assert "link is lost" in results[0].message
-    assert time.monotonic() - cut < 1.0
+    assert took < 1.0 + 2 * late.worst_s
     assert not robot.status().ready
     assert "link is lost" in robot.status().problems[0].lower()
     assert robot.act(FAR).outcome == "refused"
@@ -278,44 +286,45 @@ def test_a_server_that_is_told_to_leave_stops_the_robot_first(process, keys, unt
     server.send_signal(signal.SIGTERM)
     assert server.stdout.readline() == "stop\n"
     assert server.stdout.readline() == "left in order\n"
-    assert server.wait(3) == 0
-    driving.join(3)
+    assert server.wait(30) == 0
+    driving.join(10)
     assert results[0].outcome in ("stopped", "fault")
     robot.close()
 
 
 @pytest.mark.slow
-def test_a_driver_that_does_not_let_go_cannot_keep_the_server_alive(process, keys):
+def test_a_driver_that_does_not_let_go_cannot_keep_the_server_alive(process, keys, until):
     server = process(SERVER, keys.robot.secret, keys.allow, 60)
     robot = linked(server, keys)
     driving = threading.Thread(target=robot.act, args=(FAR,))
     driving.start()
-    time.sleep(0.3)
+    assert until(lambda: robot.status().moving)
     server.send_signal(signal.SIGTERM)
     assert server.stdout.readline() == "runstop\n"
-    assert server.wait(6) == 1
+    assert server.wait(30) == 1
     robot.close()
     driving.join()
 
 
-def test_a_cable_that_is_pulled_stops_the_robot_and_the_link_comes_back(serving, link, until, measured):
-    served = serving(**AS_SHIPPED)
+def test_a_cable_that_is_pulled_stops_the_robot_and_the_link_comes_back(serving, link, until, measured, late):
+    served = serving(**AS_SHIPPED | {"runstop_after_s": 60.0})
     cable = Cable(served.server)
-    robot = link(SimpleNamespace(server=SimpleNamespace(port=cable.ports[0], heartbeat_port=cable.ports[1])))
+    far = SimpleNamespace(server=SimpleNamespace(port=cable.ports[0], heartbeat_port=cable.ports[1]))
+    robot = link(far, lost_after_s=1.2)
     results = []
     driving = threading.Thread(target=lambda: results.append(robot.act(FAR)))
     driving.start()
     assert until(lambda: served.robot.status().moving)
     cut = time.monotonic()
     cable.pulled.set()
-    assert until(lambda: served.events, 2)
+    assert until(lambda: served.events)
     took = times_after(cut, served.events)
     measured(f"cable pulled: soft stop after {took['stop'] * 1000:.0f} ms")
-    assert took["stop"] <= 0.5
-    driving.join(3)
+    assert took["stop"] <= 0.5 + 2 * late.worst_s
+    driving.join(10)
     assert results[0].outcome == "fault"
     cable.pulled.clear()
-    assert until(lambda: not robot.status().problems or "Take control" in robot.status().problems[0], 5)
+    assert until(lambda: not robot.status().problems or "Take control" in robot.status().problems[0])
     robot.take_control()
     assert robot.act(np.array([0.001, 0, 0, 0, 0, 0, 1])).outcome == "reached"
     assert len(served.robot.acts) == 2
@@ -363,7 +372,7 @@ class Cable:
             each.close()
 
 
-def test_stops_are_confirmed_quickly_while_the_robot_moves(serving, link, measured):
+def test_stops_are_confirmed_quickly_while_the_robot_moves(serving, link, measured, late):
     served = serving()
     anna, ben = link(served), link(served, "ben", control=False)
     took = []
@@ -387,4 +396,4 @@ def test_stops_are_confirmed_quickly_while_the_robot_moves(serving, link, measur
     anna.stop()
     driving.join()
     measured(f"stop by another: p50 {np.percentile(took, 50):.1f} ms, p99 {np.percentile(took, 99):.1f} ms")
-    assert np.percentile(took, 95) < 200
+    assert np.percentile(took, 95) < 200 + 2000 * late.worst_s
