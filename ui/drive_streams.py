@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 JSON = dict[str, Any]
 BEAT_S = 1.0
 LOOK_S = 0.02  # readers look for new records and pictures this often
+STILL_S = 30.0  # the first picture of a simulator takes its time
 NO_CACHE = {"cache-control": "no-store", "x-accel-buffering": "no"}
 NOBODY = "somebody"
 BOUNDARY = "vlm2vla-frame"
@@ -166,7 +167,7 @@ def _add_cameras(router: APIRouter, service: "DriveService") -> None:
     async def still(name: str, px: int = 480) -> Response:
         try:
             eyes, frame = _eyes(service), None
-            for _ in range(150):
+            for _ in range(round(STILL_S / LOOK_S)):
                 frame = eyes.latest(name, px)
                 if frame is not None or eyes.state()[name]["lost"]:
                     break

@@ -24,6 +24,7 @@ def _load(name: str):
     return module
 
 
+PATIENCE_MS = 60_000  # a busy computer
 LATE = "/frame/"  # pictures of a run are drawn a little after it, and asked for again
 
 serving, recorder = _load("serving"), _load("recordings")
@@ -49,6 +50,13 @@ def browser():
         browser = playwright.chromium.launch(executable_path=path, args=serving.FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(autouse=True)
+def _patience() -> None:
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")
@@ -124,7 +132,7 @@ def new_page(browser):
         context = browser.new_context(viewport={"width": 1280, "height": 720}, **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", complain)
         return page
@@ -161,9 +169,6 @@ def open_episode(studio, page) -> Callable:
 @pytest.fixture
 def drive(drive_studio, page):
     """The Drive page with the robot open, nobody driving, nothing under way."""
-    from playwright.sync_api import expect
-
-    expect.set_options(timeout=60_000)  # pictures, motion and a busy computer
     ask = serving.ask
     ask(drive_studio, "/drive/lease", {"take": True})
     ask(drive_studio, "/drive/runstop", {"what": "release"})

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import time
 import urllib.request
 
 import pytest
@@ -14,6 +15,7 @@ from vlm2vla.evaluation import load_set
 from vlm2vla.evaluation.config import VqaConfig
 from vlm2vla.evaluation.vqa import Contestant, evaluate
 from vlm2vla.vlm.chat import Token
+from vlm2vla.vlm.local.weights import Weights
 from vlm2vla.vlm.registry import ModelRegistry
 from vlm2vla.workspace import Workspace
 
@@ -98,7 +100,9 @@ def test_a_question_is_edited_and_what_followed_goes(talk):
     assert talk.locator(".vs-question-text").all_inner_texts() == ["what colour is it?"]
 
 
-def test_stop_ends_the_answers_and_what_was_said_stays(talk):
+def test_stop_ends_the_answers_and_what_was_said_stays(talk, monkeypatch):
+    forward = Weights.forward  # a tiny model has said it all while a busy browser looks for the button
+    monkeypatch.setattr(Weights, "forward", lambda *asked, **more: time.sleep(0.02) or forward(*asked, **more))
     talk.get_by_role("button", name="greedy", exact=True).click()
     talk.get_by_label("longest answer").fill("1500")
     talk.get_by_label("longest answer").press("Tab")

@@ -14,10 +14,8 @@ STEPS = 5000  # more than a test waits for
 
 
 @pytest.fixture(autouse=True)
-def patience():
+def patience(_patience):
     expect.set_options(timeout=PATIENCE_MS)
-    yield
-    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture

@@ -1,21 +1,25 @@
 """A robot on another computer: opened by names of keys, stopped by anybody, still when its server is gone."""
 
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
 
 from tests.driving.conftest import ANNA, POLICIES, Desk, until
+from tests.robot.link.conftest import PATIENCE
 from vlm2vla.driving import DriveService
 from vlm2vla.driving.history import rebuild
 from vlm2vla.errors import ConfigError, RobotError
-from vlm2vla.robot.link import RobotServer, RobotServerConfig, RobotSetup, make_keys
+from vlm2vla.robot.link import RobotLinkConfig, RobotServer, RobotServerConfig, RobotSetup, make_keys
 from vlm2vla.robot.scripted import ScriptedRobot
 
 
 @pytest.fixture
-def served(workspace, tmp_path):
-    """A served robot whose keys the workspace has; its service."""
+def served(workspace, tmp_path, monkeypatch):
+    """A served robot whose keys the workspace has; its service. Both ends are patient: they share one process."""
+    monkeypatch.setattr("vlm2vla.robot.link.client._VALID_MS", 10_000)
+    monkeypatch.setattr("vlm2vla.driving.robots.RobotLinkConfig", partial(RobotLinkConfig, lost_after_s=10.0))
     server_keys = make_keys(tmp_path / "robot", "stretch")
     studio = make_keys(workspace.root / "keys", "anna")
     (workspace.root / "keys" / "stretch.key").write_text(server_keys.public.read_text())
@@ -24,9 +28,7 @@ def served(workspace, tmp_path):
     (allow / "anna.key").write_text(studio.public.read_text())
     robot = ScriptedRobot(speed_m_s=0.05)
     robot.simulated = False  # treated like a real one
-    config = RobotServerConfig(
-        server_keys.secret, allow, port=0, heartbeat_port=0, stop_after_s=1.2, table_height_m=0.65
-    )
+    config = RobotServerConfig(server_keys.secret, allow, port=0, heartbeat_port=0, table_height_m=0.65, **PATIENCE)
     server = RobotServer(config, RobotSetup(robot, robot.press_runstop))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 
+from tests.robot.link.conftest import PATIENCE
 from vlm2vla.embodiment import STRETCH_RE1
 from vlm2vla.robot import Rules, SafeRobot, table_box
 from vlm2vla.robot.link import RobotServerConfig, RobotSetup, serve
@@ -27,13 +28,13 @@ def test_a_simulated_stretch_is_driven_watched_and_stopped_over_the_link(keys, l
         listening.set()
 
     # Both ends and the physics share this process, so a heartbeat may be late without anything being wrong.
-    config = RobotServerConfig(keys.robot.secret, keys.allow, port=0, heartbeat_port=0, stop_after_s=1.5)
+    config = RobotServerConfig(keys.robot.secret, keys.allow, port=0, heartbeat_port=0, **PATIENCE)
     serving = threading.Thread(target=serve, args=(config, make_robot), kwargs={"on_ready": on_ready})
     serving.start()
-    assert listening.wait(30)
+    assert listening.wait(120)
     try:
         served = type("Served", (), {"server": servers[0]})
-        distant = link(served, lost_after_s=1.5, timeout_s=20)  # the first picture takes its time
+        distant = link(served, timeout_s=60)  # the first picture takes its time
         robot = SafeRobot(distant, Rules(STRETCH_RE1, keep_out=(table_box(0.72, x=(0.4, 3.0)),)))
         before = robot.observe()
         assert distant.simulated
