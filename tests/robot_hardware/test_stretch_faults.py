@@ -13,7 +13,7 @@ def row(dx=0.0, dy=0.0, dz=0.0, yaw=0.0, gripper=1.0):
     return [dx, dy, dz, 0.0, 0.0, yaw, gripper]
 
 
-def until(check, timeout_s=5.0):
+def until(check, timeout_s=20.0):
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         if check():
@@ -22,8 +22,8 @@ def until(check, timeout_s=5.0):
     return False
 
 
-def begin_lowering(bench, driver):
-    moving = driver.begin("act", row(dz=-0.3), 20.0)
+def begin_lowering(bench, driver, metres=0.3):
+    moving = driver.begin("act", row(dz=-metres), 60.0)
     assert until(lambda: bench.re1.lift.moving, 15.0)
     time.sleep(0.3)
     return moving
@@ -55,7 +55,7 @@ def test_a_motor_board_that_falls_silent_is_a_fault_and_the_run_stop_is_pressed(
     assert until(lambda: bench.re1.pimu.runstop)
     seconds = time.monotonic() - begin
     report(f"{board} {how}: run-stop after {seconds * 1000:.0f} ms, lift went {before - bench.re1.lift_m:.3f} m on")
-    assert seconds < 2.0
+    assert seconds < LIMITS["stale_s"] + 1.5
     result = moving()
     assert result["outcome"] == "fault"
     assert "no answer from" in result["message"]
@@ -63,7 +63,7 @@ def test_a_motor_board_that_falls_silent_is_a_fault_and_the_run_stop_is_pressed(
     time.sleep(0.3)
     assert bench.re1.lift_m == pytest.approx(where, abs=1e-3)
     # The process is not stuck with the board: it still says how it is, and takes no action.
-    status = bench.driver.call("status", timeout_s=1.0)
+    status = bench.driver.call("status", timeout_s=10.0)
     assert status["ready"] is False
     assert bench.driver.call("act", row(dx=0.02))["outcome"] == "fault"
 
@@ -113,16 +113,16 @@ def test_a_late_answer_is_no_fault(bench):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_when_the_process_ends_the_next_one_can_take_over_at_once(bench, number):
-    begin_lowering(bench, bench.driver)
+    begin_lowering(bench, bench.driver, metres=0.55)
     bench.driver.process.send_signal(number)
-    assert bench.driver.process.wait(5.0) == -number
+    assert bench.driver.process.wait(30.0) == -number
     # What robots do then is not known; these boards go on to their goal, so somebody must be able to stop them.
     assert bench.re1.lift.moving
     before = bench.re1.lift_m
     successor = bench.drive(**LIMITS)
     assert successor.call("stop")["still"] is True
     assert not bench.re1.lift.moving
-    assert before - bench.re1.lift_m < 0.25
+    assert before - bench.re1.lift_m < 0.5
     result = successor.call("act", row(dz=0.02))
     assert result["outcome"] == "reached", result
 
