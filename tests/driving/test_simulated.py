@@ -1,6 +1,5 @@
 """The simulated robot: the expert drives it, samples of a fixed rate, the table is kept out of, live pictures."""
 
-
 import numpy as np
 import pytest
 

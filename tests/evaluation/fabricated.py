@@ -88,7 +88,8 @@ def train(root: Path, name: str, weights: str, *, held_out: float = 0.2, seed: i
     place = root / "runs" / name
     place.mkdir(parents=True)
     variant = recipe.pop("variant", "lora")
-    settings = {"learning_rate": 5e-3, "lora_rank": 16, "lora_alpha": 32, "mixture": {"replay": 0.3}} | recipe
+    usual = {"form": "rows:0.5cm", "learning_rate": 5e-3, "lora_rank": 16, "lora_alpha": 32}
+    settings = usual | {"mixture": {"replay": 0.3}} | recipe
     config = {"recipe": settings, "variant": variant, "seed": seed, "base_fingerprint": "b45e", "steps": 1200}
     summary = {"fingerprint": weights, "state": "done", "step": 1200, "loss": 0.25, "held_out_loss": held_out}
     (place / "config.json").write_text(json.dumps(config))

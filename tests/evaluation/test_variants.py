@@ -158,7 +158,7 @@ def test_variants_are_told_over_their_seeds_from_stored_results_alone(results, t
     assert "success is NOT equal, full succeeds more often than lora; full keeps less" in unequal
     driven = lines(section(text, "Closed loop"), "| lora |")[0].split(" | ")
     assert (driven[7], driven[9]) == ("99", "1200 steps")  # trials, one of which broke; how long it was trained
-    (slow,) = lines(section(text, "Sweeps"), "| run-8 (full-slow) | full | 0.0001 |")
+    (slow,) = lines(section(text, "Sweeps"), "| run-8 (full-slow) | full | rows:0.5cm | 0.0001 |")
     assert "| 0.1230 |" in slow
     assert "full-slow-f001/answers.jsonl" in slow  # measured in a comparison of its own
     (full,) = lines(section(text, "Models"), "| full |")
@@ -251,12 +251,14 @@ def test_a_sweep_is_runs_that_differ_in_nothing_else(tmp_path):
     train(tmp_path, "other-batch", "3", learning_rate=1e-2, batch=4)
     train(tmp_path, "rank-4", "4", learning_rate=5e-3, lora_rank=4, lora_alpha=8)
     train(tmp_path, "full", "5", variant="full", learning_rate=1e-3)
+    train(tmp_path, "sentence", "7", learning_rate=1e-3, form="sentence:0.5cm")
     train(tmp_path, "stopped", "6", learning_rate=2e-3)
     summary = tmp_path / "runs" / "stopped" / "summary.json"
     summary.write_text(json.dumps(json.loads(summary.read_text()) | {"state": "stopped"}))
     runs = trained(collect([tmp_path]).runs)
     assert [run.name for run in swept(runs, "learning rate")] == ["a", "b"]
     assert [run.name for run in swept(runs, "LoRA rank")] == ["rank-4", "b"]
+    assert [run.name for run in swept(runs, "form of actions")] == ["a", "sentence"]
 
 
 def test_runs_are_noted_beside_the_results_and_find_their_model(workspace, tiny_folder, tmp_path):

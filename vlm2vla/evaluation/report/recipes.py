@@ -29,6 +29,7 @@ from vlm2vla.evaluation.retention import LINE
 
 # Recordings that were made again by the same commands are other labels; the table tells them apart.
 _APART = (*OF_THE_VARIANT, "labels")
+_USUAL_FORMS = ("", "rows", "tokens")  # what a variant writes unless told otherwise
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Recipe:
 
     Attributes:
         made: One of them.
-        result: What was measured of all of them together; its name says variant, rate, rank, and one of the models.
+        result: What was measured of all of them together; its name says variant, rate, rank, an unusual form of
+            actions, and one of the models.
     """
 
     made: Trained
@@ -68,7 +70,9 @@ def recipes_of(
 def _recipe(made: Trained, group: tuple[Measured, ...], graded: Graded, suite: Suite) -> Recipe:
     rate = f" {made.learning_rate:g}" if made.learning_rate else ""
     rank = f" r{made.rank}" if made.rank else ""
-    return Recipe(made, together(f"{made.variant}{rate}{rank} ({group[0].name})", group, graded, suite))
+    form = str(made.recipe.get("form", "")).partition(":")[0]
+    form = "" if form in _USUAL_FORMS else f" {form}"
+    return Recipe(made, together(f"{made.variant}{rate}{rank}{form} ({group[0].name})", group, graded, suite))
 
 
 def _key(made: Trained, without: Sequence[str] = ()) -> str:

@@ -1,4 +1,4 @@
-"""Training runs side by side: sweeps of the learning rate and of the rank, and where each model comes from. Pure."""
+"""Training runs side by side: sweeps of rate, rank and form of actions, and where each model comes from. Pure."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,9 +10,11 @@ from vlm2vla.evaluation.report.measured import Measured
 from vlm2vla.evaluation.report.trained import Trained
 
 _ALPHA = "lora_alpha"  # twice the rank, wherever the rank is swept
+SETTINGS = ("learning rate", "rank", "steps", "seed", "replay", "loss", "held-out loss")
 SWEPT: Mapping[str, tuple[str, ...]] = {
     "learning rate": ("learning_rate",),
     "LoRA rank": ("lora_rank", _ALPHA),
+    "form of actions": ("form",),
 }
 
 
@@ -38,10 +40,10 @@ def sweeps_section(runs: Sequence[Trained], models: Mapping[str, Measured], to: 
     by_weights = {model.weights: model for model in models.values()}
     blocks: list[Block] = []
     for what in SWEPT:
-        found = [run for run in swept(runs, what) if what == "learning rate" or run.rank]
+        found = [run for run in swept(runs, what) if what != "LoRA rank" or run.rank]
         if found:
             rows = tuple(_row(run, by_weights.get(run.weights), to) for run in found)
-            head = ("run", "variant", "learning rate", "rank", "steps", "seed", "replay", "loss", "held-out loss")
+            head = ("run", "variant", "actions", *SETTINGS)
             more = ("kept", "above grey pictures", "success", "open loop, cm", "files")
             caption = f"Sweep of the {what}: runs that differ in nothing else but the seed."
             blocks.append(Table((*head, *more), rows, caption))
@@ -60,6 +62,7 @@ def _row(run: Trained, model: Measured | None, to: To) -> tuple[Any, ...]:
     return (
         name,
         run.variant,
+        _known(run.recipe.get("form")),
         *_settings(run),
         share(model.kept if model else None),
         share(model.above_floor if model else None),
@@ -94,10 +97,10 @@ def models_section(models: Mapping[str, Measured], training: Mapping[str, Traine
     rows = []
     for model in sorted(models.values(), key=lambda each: each.name):
         run = training.get(model.weights)
-        settings = _settings(run) if run else (NOTHING,) * 7
+        settings = _settings(run) if run else (NOTHING,) * len(SETTINGS)
         about = (run.variant or NOTHING, run.base or NOTHING) if run else (NOTHING, NOTHING)
         files = links(*((what, to(place)) for what, place in (run.files if run else ())))
         rows.append((model.name, model.weights, *about, *settings, files))
-    head = ("model", "weights", "variant", "base", "learning rate", "rank", "steps", "seed", "replay", "loss")
+    head = ("model", "weights", "variant", "base", *SETTINGS, "training")
     text = "The weights behind each name, told apart by their fingerprint, and what is stored of their training."
-    return Section("Models", (Text(text), Table((*head, "held-out loss", "training"), tuple(rows))))
+    return Section("Models", (Text(text), Table(head, tuple(rows))))
