@@ -85,12 +85,28 @@ def test_what_trainings_without_replay_keep_is_a_claim_of_its_own(results):
     assert "mean over 2 trainings" in told_alone(results)[0]
 
 
-def test_of_several_recipes_without_replay_the_claim_is_about_the_one_that_succeeds_most(results):
-    for name in ("full", "full-slow"):  # names that stand for no variant's seeds
-        train(results, f"{name}-alone", WEIGHTS[name], mixture={"replay": 0.0})
+def test_of_several_recipes_without_replay_the_claim_is_about_the_one_of_most_seeds_then_of_most_success(results):
+    for run, name, rate in (("run-7", "full", 1e-3), ("run-8", "full-slow", 1e-4)):
+        shutil.rmtree(results / "runs" / run)
+        train(results, run, WEIGHTS[name], learning_rate=rate, mixture={"replay": 0.0})
     here, kept = told_alone(results)
     assert here.startswith(kept["full"])
-    assert f"others without replay: full-slow {kept['full-slow']}" in here
+    assert f"others without replay: lora 0.0001 r16 (full-slow) {kept['full-slow']}" in here
+    for run, name in (("run-9", "lora"), ("run-10", "lora-s1")):
+        train(results, run, WEIGHTS[name], learning_rate=1e-2, mixture={"replay": 0.0})
+    here, _ = told_alone(results)
+    assert "mean over 2 trainings" in here
+    assert f"lora 0.001 r16 (full) {kept['full']}" in here
+
+
+def test_action_tokens_are_told_of_without_replay_where_they_were_trained_so(results):
+    shutil.rmtree(results / "runs" / "run-7")
+    train(results, "run-7", WEIGHTS["full"], variant="lora-tokens", mixture={"replay": 0.0})
+    evidence = collect([results])
+    graded = regrade(evidence.retention, evidence, ())
+    (claim,) = (each for each in claims_of(evidence, graded) if "action tokens keep it too" in each.text)
+    assert claim.here.startswith(f"{measured(evidence, graded)['full'].kept.value:.0%}")
+    assert "replay" not in claim.here
 
 
 def test_what_was_kept_with_replay_does_not_show_that_lora_keeps_it(results):

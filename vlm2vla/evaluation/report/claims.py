@@ -5,14 +5,14 @@ else, and whatever was not measured, is *not shown*. At this scale (a small mode
 disproves the paper.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 from vlm2vla.evaluation.report.evidence import Evidence, Stored, Suite
 from vlm2vla.evaluation.report.measured import Graded, Measured, measured
-from vlm2vla.evaluation.report.recipes import nearest, recipes_of
+from vlm2vla.evaluation.report.recipes import Recipe, nearest, recipes_of
 from vlm2vla.evaluation.report.trained import Trained, by_weights, trained
 from vlm2vla.evaluation.report.variants import MARGIN, difference, trainings
 from vlm2vla.evaluation.retention import LINE, kept_more, over_seeds
@@ -54,6 +54,15 @@ class _Seen:
     def training(self) -> Mapping[str, Trained]:
         return by_weights(trained(self.evidence.runs))
 
+    @cached_property
+    def without_replay(self) -> Sequence[Recipe]:
+        """Recipes without replay, as the paper trains: those of most seeds first, of these the most successful."""
+        if self.graded is None or self.evidence.paper is None:
+            return ()
+        recipes = recipes_of(self.models, self.graded, self.evidence.paper, self.training)
+        alone = (each for each in recipes if each.made.replay == 0)
+        return sorted(alone, key=lambda each: (-len(each.result.models), -each.success))
+
 
 def claims_of(
     evidence: Evidence, graded: Graded | None = None, models: Mapping[str, Measured] | None = None
@@ -91,26 +100,32 @@ def _kept(seen: _Seen) -> Claim:
 
 
 def _kept_alone(seen: _Seen) -> Claim:
-    """The paper mixes in no questions of the base's own: what LoRAs of words keep that were trained without any.
-
-    Of several recipes the one is told of that succeeds most, so that nothing is chosen by what it keeps.
-    """
-    text, paper = "LoRA needs no questions mixed in (replay) to keep more than 85 %", "none were mixed in"
-    alone = {run.weights for run in trained(seen.evidence.runs) if run.variant == TUNED and run.replay == 0}
-    models = [model for model in seen.models.values() if model.weights in alone and model.kept]
-    models.sort(key=lambda model: -(model.driven.success.value if model.driven else -1.0))
-    names = [model.name for model in models]
-    seeds = trainings(names, TUNED)
-    told = _kept_by(seen, seeds or tuple(names[:1]), text, paper)
-    others = [model for model in models if model.name not in (seeds or names[:1])]
-    listed = ", ".join(f"{model.name} {_share(*astuple(model.kept))}" for model in others)
-    return replace(told, here=f"{told.here}; others without replay: {listed}") if others else told
+    text = "LoRA needs no questions mixed in (replay) to keep more than 85 %"
+    return _kept_without_replay(seen, TUNED, text, "none were mixed in")
 
 
 def _kept_tokens(seen: _Seen) -> Claim:
-    text = "LoRA alone prevents most forgetting: action tokens keep it too"
+    text, paper = (
+        "LoRA alone prevents most forgetting: action tokens keep it too",
+        "91.2 % on average, 75.9 % at the least",
+    )
+    if any(each.made.variant == TOKENS for each in seen.without_replay):
+        return _kept_without_replay(seen, TOKENS, text, paper)
     asked = seen.evidence.retention.value["retention"] if seen.evidence.retention else {}
-    return _kept_by(seen, trainings(asked, TOKENS), text, "91.2 % on average, 75.9 % at the least")
+    return _kept_by(seen, trainings(asked, TOKENS), text, paper)
+
+
+def _kept_without_replay(seen: _Seen, variant: str, text: str, paper: str) -> Claim:
+    """The paper mixes in no questions of the base's own: what trainings of a variant keep that had none.
+
+    Of several recipes the one of most seeds is told of, then the one that succeeds most, so that nothing is chosen by
+    what it keeps.
+    """
+    recipes = [each for each in seen.without_replay if each.made.variant == variant]
+    first = tuple(model.name for model in recipes[0].result.models) if recipes else ()
+    told = _kept_by(seen, first, text, paper)
+    others = ", ".join(f"{each.result.name} {_share(*astuple(each.result.kept))}" for each in recipes[1:])
+    return replace(told, here=f"{told.here}; others without replay: {others}") if others else told
 
 
 def _kept_by(seen: _Seen, names: tuple[str, ...], text: str, paper: str) -> Claim:
@@ -141,12 +156,11 @@ def _base_score(stored: Stored) -> float:
 
 
 def _lora_forgets_less(seen: _Seen) -> Claim:
-    """Without replay, as in the paper: the recipe of LoRA that succeeds most beside the full one that is nearest."""
+    """Without replay, as in the paper: LoRA's recipe of most seeds, then of most success, beside the nearest full."""
     text, paper = "LoRA forgets less than full fine-tuning on the same data", "not compared directly"
     graded, suite, stored = seen.graded, seen.evidence.paper, seen.evidence.retention
-    recipes = recipes_of(seen.models, graded, suite, seen.training) if graded and suite else ()
-    alone = [each for each in recipes if each.made.replay == 0]
-    ours = max((each for each in alone if each.made.variant == TUNED), key=lambda each: each.success, default=None)
+    alone = seen.without_replay
+    ours = next((each for each in alone if each.made.variant == TUNED), None)
     full = next((each for each in nearest(ours, alone) if each.made.variant == FULL), None) if ours else None
     if full and (row := difference(ours.result, full.result, graded, suite)) and row.kept:
         here = (
