@@ -189,10 +189,10 @@ def test_recipes_are_compared_where_their_success_is_nearest(results, colours, a
     drive(results, "paper-1", USUAL, {"shipped": 0.5}, trials=10, weights=WEIGHTS["lora"])
     text = make_report(results, tmp_path / "out", ReportConfig(examples=0)).markdown.read_text()
     told = section(text, "Retention at equal success")
-    (lora,) = lines(told, "| lora 0.005 r16 (lora) |")
+    (lora,) = lines(told, "| lora 0.005 r16 (lora and 1 more) |")
     assert lora.split(" | ")[2] == "2"  # seeds: not the second name, nor the one at another rate, which never drove
-    (gap,) = lines(told, "| lora 0.005 r16 (lora) \u2212")
-    assert gap.startswith("| lora 0.005 r16 (lora) \u2212 full 0.0001 (full-slow) |")
+    (gap,) = lines(told, "| lora 0.005 r16 (lora and 1 more) \u2212")
+    assert gap.startswith("| lora 0.005 r16 (lora and 1 more) \u2212 full 0.0001 (full-slow) |")
     assert "NOT equal" not in gap
 
 
@@ -200,7 +200,7 @@ def test_recipes_with_and_without_replay_are_not_compared(results, tmp_path):
     shutil.rmtree(results / "runs" / "run-8")
     train(results, "run-8", WEIGHTS["full-slow"], variant="full", learning_rate=1e-4, mixture={"replay": 0.0})
     text = make_report(results, tmp_path / "out", ReportConfig(examples=0)).markdown.read_text()
-    (gap,) = lines(section(text, "Retention at equal success"), "| lora 0.005 r16 (lora) \u2212")
+    (gap,) = lines(section(text, "Retention at equal success"), "| lora 0.005 r16 (lora and 1 more) \u2212")
     assert "full 0.001 (full)" in gap
 
 

@@ -70,9 +70,10 @@ def recipes_of(
 def _recipe(made: Trained, group: tuple[Measured, ...], graded: Graded, suite: Suite) -> Recipe:
     rate = f" {made.learning_rate:g}" if made.learning_rate else ""
     rank = f" r{made.rank}" if made.rank else ""
+    more = f" and {len(group) - 1} more" if len(group) > 1 else ""
     form = str(made.recipe.get("form", "")).partition(":")[0]
     form = "" if form in _USUAL_FORMS else f" {form}"
-    return Recipe(made, together(f"{made.variant}{rate}{rank}{form} ({group[0].name})", group, graded, suite))
+    return Recipe(made, together(f"{made.variant}{rate}{rank}{form} ({group[0].name}{more})", group, graded, suite))
 
 
 def _key(made: Trained, without: Sequence[str] = ()) -> str:
