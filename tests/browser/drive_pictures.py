@@ -19,7 +19,7 @@ CAPTION = {"fill": (23, 28, 40), "font_size": 12}
 
 
 def take(browser, studio: serving.Studio, out: Path) -> None:
-    """Drive once with the scripted expert: `drive.png` at the second question, `drive-run.jpg` of the whole run."""
+    """Drive once with the shipped LoRA: `drive.png` at the second question, `drive-run.jpg` of the whole run."""
     serving.open_simulator(studio, TASK, SEED)
     page = browser.new_context(viewport=SIZE).new_page()
     page.set_default_timeout(WAIT_MS)
@@ -30,7 +30,7 @@ def take(browser, studio: serving.Studio, out: Path) -> None:
     page.get_by_role("button", name="Start Enter").click()
     page.locator(".vs-subtask.done").first.wait_for()
     mode.get_by_role("button", name="Step").click()
-    page.get_by_role("button", name="Approve").wait_for()
+    page.locator("button:enabled", has_text="Approve").wait_for()  # not in its first moment
     Image.open(io.BytesIO(page.screenshot())).convert("RGB").save(out / "drive.png", optimize=True)
     mode.get_by_role("button", name="Auto").click()
     finish(page)
