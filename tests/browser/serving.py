@@ -3,16 +3,13 @@
 import json
 import os
 import shutil
-import socket
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import uvicorn
-
+from tests.running import free_port, running
 from vlm2vla.config import StudioConfig
 from vlm2vla.workspace import Workspace
 
@@ -26,7 +23,6 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-START_S = 20.0
 OPEN_S = 120.0
 CLIENT = "test-client-0001"
 
@@ -50,25 +46,11 @@ def serve(workspace: Workspace, driving=None, **settings) -> Iterator[Studio]:
     """Serve `workspace` on a free port until the block ends; `driving` is its driving service when not its own."""
     from ui.server import create_app
 
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-        app = create_app(workspace, StudioConfig(port=port, **settings), driving=driving)
-        server = uvicorn.Server(
-            uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1)
-        )
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        deadline = time.monotonic() + START_S
-        while not server.started:
-            if time.monotonic() > deadline or not thread.is_alive():
-                raise RuntimeError("the studio did not start")
-            time.sleep(0.02)
-        try:
-            yield Studio(f"http://127.0.0.1:{port}", workspace)
-        finally:
-            server.should_exit = True
-            thread.join(10)
+    listener = free_port()
+    port = listener.getsockname()[1]
+    app = create_app(workspace, StudioConfig(port=port, **settings), driving=driving)
+    with running(app, listener) as url:
+        yield Studio(url, workspace)
 
 
 def patient(workspace: Workspace, **more):

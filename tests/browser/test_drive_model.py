@@ -6,13 +6,9 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser import serving
-from vlm2vla.vlm.registry import SHIPPED_FOLDER
 from vlm2vla.workspace import Workspace
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (SHIPPED_FOLDER / "lora").is_dir(), reason="no fine-tuned model ships with this checkout"),
-]
+pytestmark = pytest.mark.slow
 RED_CUBE = 214  # a scene with one red cube
 MOST_CYCLES = 4
 LEVELS = ("subtasks", "plan", "chunk")

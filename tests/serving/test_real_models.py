@@ -6,7 +6,7 @@ import json
 import openai
 import pytest
 
-from tests.serving.running import running
+from tests.running import running
 from tests.vlm.tiny_model import picture
 from vlm2vla.serving import create_app
 from vlm2vla.vlm.chat import Message, Sampling

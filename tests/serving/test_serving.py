@@ -7,7 +7,7 @@ import httpx
 import openai
 import pytest
 
-from tests.serving.running import running
+from tests.running import running
 from vlm2vla.errors import ConfigError, ModelInputError, NotFoundError
 from vlm2vla.serving import ServeConfig, create_app
 from vlm2vla.vlm.chat import Token

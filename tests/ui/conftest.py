@@ -1,13 +1,19 @@
 """The studio's application without a browser, over a review service that only has frames."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
+from tests.driving.conftest import POLICIES
+from tests.running import running
+from tests.ui.driven import PATIENT, Blocking
 from vlm2vla.config import StudioConfig
+from vlm2vla.driving import DriveService
+from vlm2vla.driving.robots import connect
 from vlm2vla.errors import NotFoundError, StaleRevisionError
+from vlm2vla.robot.scripted import ScriptedRobot
 from vlm2vla.workspace import Workspace
 
 JPEG = b"\xff\xd8\xff\xe0 not really a picture"
@@ -60,3 +66,35 @@ def client_for(workspace, frames_only) -> Callable[..., TestClient]:
         return TestClient(app, base_url=f"http://{HOST}", headers=headers, follow_redirects=False)
 
     return make
+
+
+@pytest.fixture
+def robot() -> ScriptedRobot:
+    return ScriptedRobot(speed_m_s=0.1)
+
+
+@pytest.fixture
+def service(workspace, robot) -> Iterator[DriveService]:
+    service = DriveService(
+        workspace,
+        policies=POLICIES,
+        times=PATIENT,
+        open_robot=lambda *_: connect(robot, ("above", "side"), "scripted"),
+    )
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def app_for(workspace, service):
+    from ui.server import create_app
+
+    return lambda review=None, **settings: create_app(
+        workspace, StudioConfig(**settings), review or Blocking(), service
+    )
+
+
+@pytest.fixture
+def url(app_for) -> Iterator[str]:
+    with running(app_for()) as url:
+        yield url

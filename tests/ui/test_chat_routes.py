@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from tests.serving.running import running
+from tests.running import running
 from ui.chat_routes import Sources, chat_router
 from vlm2vla.chat import Chat
 from vlm2vla.chat.speakers import RegisteredSpeakers
