@@ -99,6 +99,18 @@ def test_of_several_recipes_without_replay_the_claim_is_about_the_one_of_most_se
     assert f"lora 0.001 r16 (full) {kept['full']}" in here
 
 
+def test_who_answered_and_never_drove_is_told_of_last(results):
+    shutil.rmtree(results / "runs" / "lora-s2")  # the one that nobody drove
+    train(results, "lora-s2", WEIGHTS["lora-s2"], mixture={"replay": 0.0})
+    here, kept = told_alone(results)
+    assert here.startswith(kept["lora-s2"])
+    shutil.rmtree(results / "runs" / "run-7")
+    train(results, "run-7", WEIGHTS["full"], mixture={"replay": 0.0})
+    here, _ = told_alone(results)
+    assert here.startswith(kept["full"])
+    assert f"others without replay: lora-s2 {kept['lora-s2']}" in here
+
+
 def test_action_tokens_are_told_of_without_replay_where_they_were_trained_so(results):
     shutil.rmtree(results / "runs" / "run-7")
     train(results, "run-7", WEIGHTS["full"], variant="lora-tokens", mixture={"replay": 0.0})

@@ -14,7 +14,7 @@ from vlm2vla.evaluation.report.evidence import Evidence, Stored, Suite
 from vlm2vla.evaluation.report.measured import Graded, Measured, measured
 from vlm2vla.evaluation.report.recipes import Recipe, nearest, recipes_of
 from vlm2vla.evaluation.report.trained import Trained, by_weights, trained
-from vlm2vla.evaluation.report.variants import MARGIN, difference, trainings
+from vlm2vla.evaluation.report.variants import MARGIN, Variant, difference, together, trainings
 from vlm2vla.evaluation.retention import LINE, kept_more, over_seeds
 from vlm2vla.evaluation.statistics import bootstrap
 from vlm2vla.evaluation.suite import IN_DISTRIBUTION, OUT_OF_DISTRIBUTION, cell, pair, success_between
@@ -63,6 +63,17 @@ class _Seen:
         alone = (each for each in recipes if each.made.replay == 0)
         return sorted(alone, key=lambda each: (-len(each.result.models), -each.success))
 
+    def kept_alone(self, variant: str) -> list[Variant]:
+        """What was measured of a variant without replay: its recipes, then the models that only answered."""
+        found = [each.result for each in self.without_replay if each.made.variant == variant]
+        told = {model.weights for each in found for model in each.models}
+        for model in self.models.values():
+            made = self.training.get(model.weights)
+            if made and made.variant == variant and made.replay == 0 and model.kept and model.weights not in told:
+                told.add(model.weights)
+                found.append(together(model.name, (model,), self.graded, None))
+        return found
+
 
 def claims_of(
     evidence: Evidence, graded: Graded | None = None, models: Mapping[str, Measured] | None = None
@@ -109,7 +120,7 @@ def _kept_tokens(seen: _Seen) -> Claim:
         "LoRA alone prevents most forgetting: action tokens keep it too",
         "91.2 % on average, 75.9 % at the least",
     )
-    if any(each.made.variant == TOKENS for each in seen.without_replay):
+    if seen.kept_alone(TOKENS):
         return _kept_without_replay(seen, TOKENS, text, paper)
     asked = seen.evidence.retention.value["retention"] if seen.evidence.retention else {}
     return _kept_by(seen, trainings(asked, TOKENS), text, paper)
@@ -119,12 +130,11 @@ def _kept_without_replay(seen: _Seen, variant: str, text: str, paper: str) -> Cl
     """The paper mixes in no questions of the base's own: what trainings of a variant keep that had none.
 
     Of several recipes the one of most seeds is told of, then the one that succeeds most, so that nothing is chosen by
-    what it keeps.
+    what it keeps; who never drove comes last.
     """
-    recipes = [each for each in seen.without_replay if each.made.variant == variant]
-    first = tuple(model.name for model in recipes[0].result.models) if recipes else ()
-    told = _kept_by(seen, first, text, paper)
-    others = ", ".join(f"{each.result.name} {_share(*astuple(each.result.kept))}" for each in recipes[1:])
+    groups = seen.kept_alone(variant)
+    told = _kept_by(seen, tuple(model.name for model in groups[0].models) if groups else (), text, paper)
+    others = ", ".join(f"{each.name} {_share(*astuple(each.kept))}" for each in groups[1:])
     return replace(told, here=f"{told.here}; others without replay: {others}") if others else told
 
 

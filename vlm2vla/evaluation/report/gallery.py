@@ -20,7 +20,9 @@ _THUMBNAIL_PX = 240
 def galleries(
     compared: Sequence[Stored], count: int, places: tuple[Path, ...], brief: Collection[str] = ()
 ) -> Iterator[Section]:
-    """What each model lost and won, with pictures; sets whose files are not here any more are left out.
+    """What each model lost and won, with pictures, once however often it was compared.
+
+    Sets whose files are not here any more are left out.
 
     Args:
         compared: Comparisons with a base.
@@ -28,6 +30,7 @@ def galleries(
         places: Where sets are looked for.
         brief: Models that have no gallery.
     """
+    told: set[tuple[Path, bool]] = set()
     for stored in compared if count else ():
         vqa = set_of(stored, places)
         if vqa is None:
@@ -38,6 +41,10 @@ def galleries(
             name: {answer.key: answer for answer in read_answers(answers_of(stored, name))} for name in (base, *names)
         }
         for name in names:
+            this = answers_of(stored, name), stored.value["circular"]
+            if this in told:
+                continue
+            told.add(this)
             shown = gallery(vqa, answers[base], answers[name], circular=stored.value["circular"])
             lost, won = ([flip for flip in shown if flip.lost is side] for side in (True, False))
             blocks = (

@@ -1,6 +1,7 @@
 """A document as one HTML file that needs nothing else: no script, no network, pictures inside."""
 
 import base64
+import hashlib
 import re
 from html import escape
 from typing import Any
@@ -29,7 +30,8 @@ figure { margin: 1rem 0; } figure svg { max-width: 100%; height: auto; border-ra
 figcaption, .run { color: var(--soft); font-size: .9rem; }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: .9rem; }
 .card { border: 1px solid var(--line); border-radius: 8px; padding: .7rem; font-size: .85rem; }
-.card img { width: 100%; border-radius: 5px; } .card h3 { margin: .2rem 0; font-size: .85rem; color: var(--soft); }
+.picture { aspect-ratio: 1; background: center / contain no-repeat; border-radius: 5px; print-color-adjust: exact; }
+.card h3 { margin: .2rem 0; font-size: .85rem; color: var(--soft); }
 .card dt { color: var(--soft); } .card dd { margin: 0 0 .3rem; overflow-wrap: anywhere; }
 """
 
@@ -40,10 +42,11 @@ def to_html(document: Document) -> str:
         f'<li><a href="#s{number}">{escape(each.title)}</a></li>' for number, each in enumerate(document.sections)
     )
     sections = "".join(_section(number, each) for number, each in enumerate(document.sections))
+    style = _STYLE + _pictures(document)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(document.title)}</title><style>{_STYLE}</style></head><body>"
+        f"<title>{escape(document.title)}</title><style>{style}</style></head><body>"
         f"<h1>{escape(document.title)}</h1>{''.join(map(_block, document.intro))}"
         f"<nav><ol>{listed}</ol></nav>{sections}</body></html>\n"
     )
@@ -83,9 +86,22 @@ def _cell(cell: Any) -> str:
 
 
 def _card(example: Example) -> str:
-    image = ""
-    if example.image:
-        data = base64.b64encode(example.image).decode()
-        image = f'<img alt="" src="data:{escape(example.mime_type, quote=True)};base64,{data}">'
+    image = f'<div class="picture {_class(example)}"></div>' if example.image else ""
     lines = "".join(f"<dt>{escape(who)}</dt><dd>{escape(what)}</dd>" for who, what in example.lines)
     return f'<div class="card">{image}<h3>{escape(example.title)}</h3><dl>{lines}</dl></div>'
+
+
+def _pictures(document: Document) -> str:
+    """Style rules with the pictures of all examples: many of them stand at several models and are held once."""
+    blocks = (block for section in document.sections for block in section.blocks)
+    examples = [each for block in blocks if isinstance(block, Gallery) for each in block.examples if each.image]
+    return "".join({_class(each): _picture(each) for each in examples}.values())
+
+
+def _picture(example: Example) -> str:
+    data = base64.b64encode(example.image).decode()
+    return f'.{_class(example)} {{ background-image: url("data:{example.mime_type};base64,{data}"); }}\n'
+
+
+def _class(example: Example) -> str:
+    return "p" + hashlib.sha256(example.image).hexdigest()[:16]

@@ -82,14 +82,18 @@ def _key(made: Trained, without: Sequence[str] = ()) -> str:
 
 
 def nearest(recipe: Recipe, others: Sequence[Recipe]) -> tuple[Recipe, ...]:
-    """Of every other variant the recipe whose success is nearest; of several, one of many seeds and on equal labels."""
+    """Of every other variant the recipe whose success is nearest; of several, one of many seeds and on equal labels.
+
+    Only recipes that share base, number of steps, batch and mixture are compared.
+    """
+    alike = [each for each in others if _key(each.made, _APART) == _key(recipe.made, _APART)]
 
     def far(each: Recipe) -> tuple[float, int, bool]:
         other_labels = each.made.recipe.get("labels") != recipe.made.recipe.get("labels")
         return abs(each.success - recipe.success), -len(each.result.models), other_labels
 
     rest = (name for name in VARIANTS if name != recipe.made.variant)
-    of_each = ([each for each in others if each.made.variant == name] for name in rest)
+    of_each = ([each for each in alike if each.made.variant == name] for name in rest)
     return tuple(min(each, key=far) for each in of_each if each)
 
 
